@@ -1,0 +1,61 @@
+"""Every error that Hogwild raises on purpose, as one tree.
+
+    HogwildError
+    ├── InputError              what a user asked for cannot be (exit code 2)
+    │   ├── OptionError         a setting is out of range or unknown
+    │   ├── WindowError         a task or a view is longer than the model's positions
+    │   ├── ModelNotFound       no such model, file or folder
+    │   ├── ModelCorrupt        the model's files cannot be read
+    │   ├── ModelUnsupported    the model cannot be run exactly, with the reason
+    │   └── TraceError          a trace file cannot be read
+    ├── BlockError              a block or a row is used in a way that cannot be (a programming error)
+    └── CacheFull               the KV pool has no free page; nothing was changed (exit code 3)
+
+A message is one line: what is wrong, the value, and what to do about it.
+"""
+
+
+class HogwildError(Exception):
+    """The root of the tree. Catch it to catch everything that Hogwild raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(HogwildError):
+    """What a user asked for cannot be done as asked."""
+
+    exit_code = 2
+
+
+class OptionError(InputError):
+    """A setting is out of range or unknown."""
+
+
+class WindowError(InputError):
+    """A task or a view is longer than the positions that the model knows."""
+
+
+class ModelNotFound(InputError):
+    """There is no such model, file or folder."""
+
+
+class ModelCorrupt(InputError):
+    """The files of a model cannot be read: truncated, damaged or incomplete."""
+
+
+class ModelUnsupported(InputError):
+    """The model cannot be run exactly through concurrent attention; the message says why."""
+
+
+class TraceError(InputError):
+    """A trace file cannot be read."""
+
+
+class BlockError(HogwildError):
+    """A block, a view or a row is used in a way that cannot be. Nothing was changed."""
+
+
+class CacheFull(HogwildError):
+    """The KV pool has no free page for what was asked. Nothing was changed; free a block or raise ``kv_memory``."""
+
+    exit_code = 3
