@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
+from typing import IO, Any
 
 from filelock import FileLock
 from platformdirs import user_cache_dir
@@ -55,6 +55,8 @@ class PackagedModel:
     licence: str
     what: str
     """One line for a person."""
+    generation: Mapping[str, Any]
+    """The sampling defaults of the model's own generation_config, which a GGUF file cannot hold."""
 
     @property
     def path(self) -> Path:
@@ -68,6 +70,9 @@ class PackagedModel:
 
 
 _QWEN_PART = r"/data/part\d+\.bin$"
+_QWEN_SAMPLING = MappingProxyType(
+    {"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.1}
+)
 
 MODELS: Mapping[str, PackagedModel] = MappingProxyType(
     {
@@ -81,6 +86,7 @@ MODELS: Mapping[str, PackagedModel] = MappingProxyType(
                 size_bytes=98_362_432,
                 licence="Apache-2.0",
                 what="SmolLM2 135M Instruct: small enough for any machine; talks, hardly reasons",
+                generation=MappingProxyType({"do_sample": True, "temperature": 0.2, "top_p": 0.9}),
             ),
             PackagedModel(
                 name="qwen2.5-coder-0.5b-instruct",
@@ -90,6 +96,7 @@ MODELS: Mapping[str, PackagedModel] = MappingProxyType(
                 size_bytes=491_400_064,
                 licence="Apache-2.0",
                 what="Qwen2.5 Coder 0.5B Instruct: writes short code",
+                generation=_QWEN_SAMPLING,
             ),
             PackagedModel(
                 name="qwen2.5-coder-1.5b-instruct",
@@ -99,6 +106,7 @@ MODELS: Mapping[str, PackagedModel] = MappingProxyType(
                 size_bytes=1_117_320_768,
                 licence="Apache-2.0",
                 what="Qwen2.5 Coder 1.5B Instruct: the smallest here that shares out work as it is told",
+                generation=_QWEN_SAMPLING,
             ),
         )
     }

@@ -1,0 +1,166 @@
+"""A block: a run of tokens whose keys and values are cached together, as if it began at position 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from hogwild.cache.pool import Pool
+from hogwild.errors import BlockError, WindowError
+
+
+class Block:
+    """Tokens with their keys and values in a `Pool`. Append-only, but for `truncate`.
+
+    A reader may place a block anywhere in its view: keys are stored once, rotated to the token's offset in the
+    block, and the reader's query is rotated for the rest. Get one from ``engine.block()``. A block that is no
+    longer referenced frees its pages.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._pages: list[int] = []
+        self._tokens: list[int] = []
+        self._freed = False
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def __repr__(self) -> str:
+        state = "freed" if self._freed else f"{len(self)} tokens, {len(self._pages)} pages"
+        return f"<Block {id(self):#x}: {state}>"
+
+    def __bool__(self) -> bool:
+        return True  # an empty block is a block
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The token ids of the block, in order."""
+        return tuple(self._tokens)
+
+    @property
+    def freed(self) -> bool:
+        """Whether `free` was called."""
+        return self._freed
+
+    @property
+    def pool(self) -> Pool:
+        """The pool that holds the block's keys and values."""
+        return self._pool
+
+    def free(self) -> None:
+        """Let go of the pages. A page that another block shares stays. Freeing twice does nothing."""
+        for page in self._pages:
+            self._pool.release(page)
+        self._pages, self._tokens, self._freed = [], [], True
+
+    def __del__(self) -> None:
+        if not getattr(self, "_freed", True):
+            self.free()
+
+    def fork(self) -> Block:
+        """A second block with the same tokens. It shares the pages; whoever writes to a shared page first copies it."""
+        self.check_usable()
+        twin = Block(self._pool)
+        for page in self._pages:
+            self._pool.retain(page)
+        twin._pages, twin._tokens = list(self._pages), list(self._tokens)
+        return twin
+
+    def truncate(self, length: int) -> None:
+        """Forget all tokens from ``length`` on. Raises `BlockError` when the block is shorter than that."""
+        self.check_usable()
+        if not 0 <= length <= len(self):
+            raise BlockError(f"cannot truncate a block of {len(self)} tokens to {length}: give 0 to {len(self)}")
+        keep = self._pages_for(length)
+        for page in self._pages[keep:]:
+            self._pool.release(page)
+        del self._pages[keep:]
+        del self._tokens[length:]
+
+    def extend(self, other: Block) -> None:
+        """Append a finished block: its keys turn by one exact rotation, its values are copied as they are.
+
+        ``other`` stays as it was. What it encodes stays what it was under the view it was written in (paper,
+        section 3: encoding it anew was no better). Raises `BlockError`, `WindowError` or `CacheFull`, and then
+        nothing has changed.
+        """
+        self.check_usable()
+        other.check_usable()
+        if other is self:
+            raise BlockError("a block cannot be appended to itself: fork it first")
+        if other._pool is not self._pool:
+            raise BlockError("the two blocks belong to different engines")
+        offset = len(self)
+        if offset + len(other) > self._pool.max_positions:
+            raise WindowError(
+                f"a block of {offset} + {len(other)} tokens exceeds the model's {self._pool.max_positions} positions"
+            )
+        if len(other):
+            target = self.reserve(len(other))
+            self._pool.move(other.slots(0, len(other)), target, offset)
+            self.commit(other._tokens)
+
+    # What follows serves the engine: a write is reserve, then the keys, then commit.
+
+    def check_usable(self) -> None:
+        """Raise `BlockError` when the block was freed."""
+        if self._freed:
+            raise BlockError("this block was freed and cannot be used any more")
+
+    def pages_wanted(self, count: int) -> int:
+        """How many free pages it takes to append ``count`` tokens."""
+        return self._pages_for(len(self) + count) - len(self._pages) + int(self._shares_last_page())
+
+    def reserve(self, count: int) -> Tensor:
+        """Make room for ``count`` tokens and return their slots [count]. Raises `CacheFull` and changes nothing."""
+        if self._shares_last_page():
+            self._own_last_page()
+        more = self._pages_for(len(self) + count) - len(self._pages)
+        if more > 0:
+            self._pages += self._pool.allocate(more, self._pages[-1] if self._pages else None)
+        return self.slots(len(self), len(self) + count)
+
+    def commit(self, tokens: Iterable[int]) -> None:
+        """Count reserved slots as written."""
+        self._tokens.extend(tokens)
+
+    def release_unwritten(self) -> None:
+        """Give back pages that were reserved and not written."""
+        self.truncate(len(self))
+
+    def slots(self, begin: int, end: int) -> Tensor:
+        """The slots of the offsets ``begin`` to ``end`` (exclusive), written or reserved. int64 [end - begin]."""
+        size = self._pool.page_size
+        offsets = torch.arange(begin, end)
+        pages = torch.tensor(self._pages, dtype=torch.int64)
+        return (pages[offsets // size] * size + offsets % size).to(self._pool.device)
+
+    def runs(self, begin: int, end: int) -> list[tuple[int, int]]:
+        """The same slots as maximal runs ``(first, last + 1)``."""
+        size, runs = self._pool.page_size, list[tuple[int, int]]()
+        for index in range(begin // size, self._pages_for(end)):
+            first = self._pages[index] * size + max(begin - index * size, 0)
+            last = self._pages[index] * size + min(end - index * size, size)
+            if runs and runs[-1][1] == first:
+                runs[-1] = (runs[-1][0], last)
+            else:
+                runs.append((first, last))
+        return runs
+
+    def _pages_for(self, length: int) -> int:
+        return -(-length // self._pool.page_size)
+
+    def _shares_last_page(self) -> bool:
+        return len(self) % self._pool.page_size != 0 and self._pool.users(self._pages[-1]) > 1
+
+    def _own_last_page(self) -> None:
+        """Copy on write: replace the shared last page, which is only partly filled, by one of our own."""
+        size = self._pool.page_size
+        shared = self._pages[-1]
+        (own,) = self._pool.allocate(1, self._pages[-2] if len(self._pages) > 1 else None)
+        self._pool.copy_slots(shared * size, own * size, len(self) % size)
+        self._pool.release(shared)
+        self._pages[-1] = own

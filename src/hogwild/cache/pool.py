@@ -1,0 +1,136 @@
+"""A paged pool of keys and values for all layers. Its size never changes.
+
+A *slot* holds one token's key and value in every layer; a *page* is a run of slots. Pages are counted: a page
+that two blocks share goes back when both have let go of it. Legend: K KV heads, S slots, D head size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hogwild.errors import CacheFull, OptionError
+from hogwild.geometry import Layer
+
+
+def slot_bytes(layers: Sequence[Layer], dtype: torch.dtype) -> int:
+    """Bytes that one token takes in the cache, over all layers."""
+    return sum(layer.kv_heads * (layer.key_dim + layer.value_dim) for layer in layers) * dtype.itemsize
+
+
+class Pool:
+    """Keys and values of all layers, and the count of who uses which page.
+
+    ``memory`` is in bytes. The operating system commits it as pages are written, not before.
+    ``max_positions`` bounds the length of a block, as no view could hold a longer one.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        memory: int,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        max_positions: int,
+        page_size: int = 64,
+    ) -> None:
+        self.layers = tuple(layers)
+        self.dtype = dtype
+        self.device = device
+        self.page_size = page_size
+        self.max_positions = max_positions
+        self.total_pages = memory // (slot_bytes(layers, dtype) * page_size)
+        if self.total_pages < 1:
+            need = slot_bytes(layers, dtype) * page_size
+            raise OptionError(f"kv_memory is {memory} bytes, but one page of this model takes {need}: give more")
+        slots = self.total_pages * page_size
+        self.keys = [self._tensor(layer.kv_heads, slots, layer.key_dim) for layer in layers]  # [K, S, D]
+        self.values = [self._tensor(layer.kv_heads, slots, layer.value_dim) for layer in layers]
+        self._users = np.zeros(self.total_pages, dtype=np.int32)
+
+    def _tensor(self, heads: int, slots: int, dim: int) -> Tensor:
+        return torch.empty(heads, slots, dim, dtype=self.dtype, device=self.device)
+
+    @property
+    def used_pages(self) -> int:
+        """Pages that some block uses."""
+        return int(np.count_nonzero(self._users))
+
+    @property
+    def free_pages(self) -> int:
+        """Pages that nobody uses."""
+        return self.total_pages - self.used_pages
+
+    @property
+    def bytes(self) -> int:
+        """The size of the pool."""
+        return slot_bytes(self.layers, self.dtype) * self.page_size * self.total_pages
+
+    def users(self, page: int) -> int:
+        """How many blocks use a page."""
+        return int(self._users[page])
+
+    def retain(self, page: int) -> None:
+        """Count one more user of a page."""
+        self._users[page] += 1
+
+    def release(self, page: int) -> None:
+        """Count one user less; at zero the page is free."""
+        self._users[page] -= 1
+
+    def allocate(self, count: int, after: int | None = None) -> list[int]:
+        """Take ``count`` free pages, in runs as long as can be had, starting right behind page ``after``.
+
+        Attention reads a run of neighbouring pages in place, so runs are worth having. All or nothing: raises
+        `CacheFull` and takes none when there are too few.
+        """
+        if count > self.free_pages:
+            raise CacheFull(
+                f"the KV pool is full: {count} pages of {self.page_size} tokens wanted, {self.free_pages} of "
+                f"{self.total_pages} free; free some blocks or give more kv_memory"
+            )
+        pages: list[int] = []
+        while len(pages) < count:
+            page = self._next(after)
+            self._users[page] = 1
+            pages.append(page)
+            after = page
+        return pages
+
+    def _next(self, after: int | None) -> int:
+        if after is not None and after + 1 < self.total_pages and self._users[after + 1] == 0:
+            return after + 1
+        edges = np.flatnonzero(np.diff(np.concatenate(([1], self._users != 0, [1])).astype(np.int8)))
+        starts, ends = edges[::2], edges[1::2]  # the free runs
+        longest = int(np.argmax(ends - starts))
+        start, end = int(starts[longest]), int(ends[longest])
+        # The middle of the longest run leaves room to grow for the block before it and for the new one.
+        return start if start == 0 else start + (end - start) // 2
+
+    def copy_slots(self, source: int, target: int, count: int) -> None:
+        """Copy ``count`` neighbouring slots, in every layer, as they are."""
+        for tensor in (*self.keys, *self.values):
+            tensor[:, target : target + count] = tensor[:, source : source + count]
+
+    def move(self, source: Tensor, target: Tensor, offset: int) -> None:
+        """Copy slots ``source`` [n] to ``target`` [n]; keys turn by ``offset`` positions (values have none).
+
+        The rotation is computed in float32 (float64 for a float64 pool) from exact angles and rounded once.
+        """
+        wide = torch.float64 if self.dtype == torch.float64 else torch.float32
+        offsets = torch.tensor([offset])
+        rotations = {
+            layer.rotary: layer.rotary.rotation(offsets, layer.key_dim, wide, self.device)
+            for layer in self.layers
+            if layer.rotary is not None
+        }
+        for layer, keys, values in zip(self.layers, self.keys, self.values, strict=True):
+            moved = keys.index_select(1, source)
+            if layer.rotary is not None and offset != 0:
+                moved = rotations[layer.rotary](moved).to(self.dtype)
+            keys.index_copy_(1, target, moved)
+            values.index_copy_(1, target, values.index_select(1, source))

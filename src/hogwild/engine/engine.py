@@ -1,0 +1,188 @@
+"""The engine: one model, one KV pool, and forward passes over blocks.
+
+engine = Engine.load("smollm2-135m-instruct")
+prompt, a, b = engine.block(), engine.block(), engine.block()
+engine.prefill([prompt], tokens)
+logits = engine.forward([Row([prompt, b, a], [5]), Row([prompt, a, b], [7])])  # [2, vocab]
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hogwild.attention import plain_attention
+from hogwild.cache import Block, Pool
+from hogwild.cache.pool import slot_bytes
+from hogwild.engine import passes
+from hogwild.engine.passes import AttentionFunction, ConcurrentPass, Row
+from hogwild.engine.selftest import ExactnessReport, self_test
+from hogwild.errors import ModelUnsupported
+from hogwild.geometry import Layer
+from hogwild.models.hook import ARGUMENT, NAME
+from hogwild.models.load import Loaded, adopt, load_model, parse_dtype
+from hogwild.models.packaged import Progress
+from hogwild.models.probe import measure_layers
+from hogwild.models.support import check_windows, exact_positions
+
+PREFILL_CHUNK = 512
+"""Tokens that one pass of a long prompt takes; bounds the memory of activations and scores."""
+
+
+class Engine:
+    """A model whose workers share one KV cache. Use `Engine.load`.
+
+    Attributes: ``model`` (transformers), ``tokenizer`` (or None), ``generation_config``, ``name``, ``pool``,
+    ``max_positions`` (the longest view), ``vocab_size``, ``report`` (what the self-test found, None if skipped).
+    """
+
+    def __init__(self, loaded: Loaded, kv_memory: int | None = None) -> None:
+        self.name = loaded.name
+        self.model: PreTrainedModel = loaded.model
+        self.tokenizer: PreTrainedTokenizerBase | None = loaded.tokenizer
+        self.generation_config = loaded.generation_config
+        self.config = loaded.model.config
+        self.vocab_size = int(self.config.get_text_config().vocab_size)
+        self.max_positions = exact_positions(self.config)
+        self.attention: AttentionFunction = plain_attention
+        self.report: ExactnessReport | None = None
+        self.model.set_attn_implementation(NAME)
+        layers = _measure(self.model, self.max_positions)
+        check_windows(self.config, layers)
+        self._keeps_logits = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+        self.pool = Pool(
+            layers,
+            _default_memory(slot_bytes(layers, self.dtype) * self.max_positions) if kv_memory is None else kv_memory,
+            dtype=self.dtype,
+            device=self.device,
+            max_positions=self.max_positions,
+        )
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path | PreTrainedModel,
+        *,
+        device: str = "cpu",
+        dtype: str | torch.dtype | None = None,
+        kv_memory: int | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        trust_remote_code: bool = False,
+        check: bool = True,
+        progress: Progress | None = None,
+    ) -> Engine:
+        """Load a model, measure its attention, make the pool and run the self-test.
+
+        ``model``: a Hugging Face folder, a hub id, a ``.gguf`` file, the name of a packaged model, or a loaded
+        transformers model (with ``tokenizer``). ``kv_memory`` is in bytes; by default a quarter of the free memory.
+        ``check=False`` skips the self-test. Raises `ModelNotFound`, `ModelCorrupt`, `ModelUnsupported`, `OptionError`.
+        """
+        wanted = parse_dtype(dtype)
+        if isinstance(model, PreTrainedModel):
+            loaded = adopt(model if wanted is None else model.to(wanted), tokenizer, device)
+        else:
+            loaded = load_model(
+                model, device=device, dtype=wanted, trust_remote_code=trust_remote_code, progress=progress
+            )
+        engine = cls(loaded, kv_memory)
+        if check:
+            engine.report = self_test(engine)
+        return engine
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the model and of the cache."""
+        dtype: torch.dtype = self.model.dtype
+        return dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model and the cache are."""
+        device: torch.device = self.model.device
+        return device
+
+    def block(self) -> Block:
+        """A new, empty block."""
+        return Block(self.pool)
+
+    def forward(self, rows: Sequence[Row], *, all_positions: bool = False) -> Tensor:
+        """Feed each row's tokens into the last block of its view, all in one pass.
+
+        What the rows write is visible to all rows of the pass: another's block whole, one's own up to each token.
+        Returns float32 logits [rows, vocab] after each row's last token or, with ``all_positions``, after every
+        token, packed in row order [tokens, vocab]. Raises `BlockError`, `WindowError` or `CacheFull`; whatever
+        it raises, nothing has changed.
+        """
+        passes.check_rows(rows, self.pool, self.vocab_size)
+        before = [(row.own, len(row.own)) for row in rows]
+        found: dict[int, list[Tensor]] = {id(row.own): [] for row in rows}
+        try:
+            for part in passes.cut_rows(rows, PREFILL_CHUNK):
+                logits = self._pass(part, all_positions)
+                counts = [len(row.tokens) if all_positions else 1 for row in part]
+                for row, own_logits in zip(part, logits.split(counts), strict=True):
+                    found[id(row.own)].append(own_logits)
+        except BaseException:  # an interrupt too must leave no half-written block
+            for block, length in before:
+                block.truncate(length)
+            raise
+        wanted = slice(None) if all_positions else slice(-1, None)
+        return torch.cat([part for row in rows for part in found[id(row.own)][wanted]])
+
+    def prefill(
+        self, view: Sequence[Block], tokens: Sequence[int], progress: Callable[[int, int], None] | None = None
+    ) -> Tensor:
+        """Feed a long run of tokens into the last block of ``view``, in chunks; returns the last logits [vocab].
+
+        ``progress(done, total)`` is called after each chunk. Raises as `forward` does, and then changes nothing.
+        """
+        rows = [Row(view, tokens)]
+        passes.check_rows(rows, self.pool, self.vocab_size)
+        before, logits = len(view[-1]), torch.empty(0)
+        try:
+            for first in range(0, len(tokens), PREFILL_CHUNK):
+                chunk = tokens[first : first + PREFILL_CHUNK]
+                logits = self._pass([Row(view, chunk)], False)[0]
+                if progress is not None:
+                    progress(first + len(chunk), len(tokens))
+        except BaseException:
+            view[-1].truncate(before)
+            raise
+        return logits
+
+    @torch.inference_mode()
+    def _pass(self, rows: Sequence[Row], all_positions: bool) -> Tensor:
+        slots = passes.reserve(rows, self.pool)
+        plan = passes.plan_pass(rows, slots)
+        ids = torch.tensor([[token for row in rows for token in row.tokens]], device=self.device)
+        ends = torch.tensor([len(row.tokens) for row in rows], device=self.device).cumsum(0) - 1
+        keep = {} if all_positions or not self._keeps_logits else {"logits_to_keep": ends}
+        current = {ARGUMENT: ConcurrentPass(plan, self.pool, self.attention)}
+        output = self.model(input_ids=ids, position_ids=plan.positions[None], use_cache=False, **keep, **current)
+        for row in rows:
+            row.own.commit(row.tokens)
+        logits: Tensor = output.logits[0].float()
+        return logits if all_positions or keep else logits[ends]
+
+
+def _measure(model: PreTrainedModel, max_positions: int) -> tuple[Layer, ...]:
+    try:
+        return measure_layers(model, max_positions)
+    except ModelUnsupported as error:
+        raise ModelUnsupported(f"{model.config.model_type}: {error}") from error
+    except (TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelUnsupported(
+            f"{model.config.model_type}: the model cannot take another attention function ({line[:160]})"
+        ) from error
+
+
+def _default_memory(window_bytes: int) -> int:
+    """A quarter of the free memory, but no more than 64 full windows."""
+    return max(min(psutil.virtual_memory().available // 4, 64 * window_bytes), 1)

@@ -1,0 +1,129 @@
+"""A pass: rows are checked, cut to size, laid out and sent through the model once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hogwild.attention import Plan, Reading, make_plan, plain_attention
+from hogwild.cache import Block, Pool
+from hogwild.errors import BlockError, CacheFull, WindowError
+from hogwild.geometry import Layer
+
+AttentionFunction = Callable[[Tensor, Layer, Tensor, Tensor, Plan], Tensor]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a pass: ``tokens`` (at least one) are fed into the last block of ``view``, which all of it reads."""
+
+    view: Sequence[Block]
+    tokens: Sequence[int]
+
+    @property
+    def own(self) -> Block:
+        """The block that is written."""
+        return self.view[-1]
+
+
+def check_rows(rows: Sequence[Row], pool: Pool, vocab_size: int) -> None:
+    """Raise `BlockError` or `WindowError` for whatever cannot be, before anything is changed."""
+    if not rows:
+        raise BlockError("a pass needs at least one row")
+    appended = dict[int, tuple[int, int]]()
+    for number, row in enumerate(rows):
+        _check_row(row, number, pool, vocab_size)
+        if id(row.own) in appended:
+            raise BlockError(f"rows {appended[id(row.own)][0]} and {number} write to the same block in one pass")
+        appended[id(row.own)] = (number, len(row.tokens))
+    for number, row in enumerate(rows):
+        length = sum(len(block) + appended.get(id(block), (0, 0))[1] for block in row.view)
+        if length > pool.max_positions:
+            raise WindowError(
+                f"row {number}: a view of {length} tokens is longer than the model's {pool.max_positions} positions"
+            )
+
+
+def _check_row(row: Row, number: int, pool: Pool, vocab_size: int) -> None:
+    if not row.view:
+        raise BlockError(f"row {number} has an empty view: it needs at least the block that it writes to")
+    if len({id(block) for block in row.view}) != len(row.view):
+        raise BlockError(f"row {number} has the same block twice in its view: fork it to read it twice")
+    for block in row.view:
+        block.check_usable()
+        if block.pool is not pool:
+            raise BlockError(f"row {number} views a block of another engine")
+    if not len(row.tokens):
+        raise BlockError(f"row {number} brings no token: leave it out of the pass")
+    for token in row.tokens:
+        if not 0 <= token < vocab_size:
+            raise BlockError(f"row {number} brings token {token}, but the model knows 0 to {vocab_size - 1}")
+
+
+def cut_rows(rows: Sequence[Row], chunk: int) -> list[list[Row]]:
+    """Cut long rows that no other row of the pass depends on: their first chunks go ahead, each in a pass alone.
+
+    Causality makes that exact. Rows that read each other's new tokens must stay in one pass, whatever its size.
+    """
+    written = {id(row.own) for row in rows}
+    ahead, together = list[list[Row]](), list[Row]()
+    for row in rows:
+        others = written - {id(row.own)}
+        entangled = any(id(block) in others for block in row.view) or any(
+            row.own is block for other in rows if other is not row for block in other.view
+        )
+        first = 0
+        if not entangled:
+            while len(row.tokens) - first > chunk:
+                ahead.append([Row(row.view, row.tokens[first : first + chunk])])
+                first += chunk
+        together.append(Row(row.view, row.tokens[first:]) if first else row)
+    return [*ahead, together]
+
+
+def reserve(rows: Sequence[Row], pool: Pool) -> list[Tensor]:
+    """Reserve slots for all rows, or for none: raises `CacheFull` before anything is changed."""
+    wanted = sum(row.own.pages_wanted(len(row.tokens)) for row in rows)
+    if wanted > pool.free_pages:
+        raise CacheFull(
+            f"the KV pool is full: this pass needs {wanted} more pages of {pool.page_size} tokens, {pool.free_pages} "
+            f"of {pool.total_pages} are free; free some blocks or give more kv_memory"
+        )
+    return [row.own.reserve(len(row.tokens)) for row in rows]
+
+
+def plan_pass(rows: Sequence[Row], slots: Sequence[Tensor]) -> Plan:
+    """The plan of a pass, with every block as long as it will be after it."""
+    appended = {id(row.own): len(row.tokens) for row in rows}
+    readings = [
+        Reading(
+            view=tuple(row.view),
+            lengths=tuple(len(block) + appended.get(id(block), 0) for block in row.view),
+            count=len(row.tokens),
+        )
+        for row in rows
+    ]
+    return make_plan(readings, torch.cat(list(slots)))
+
+
+class ConcurrentPass:
+    """One forward of the model: in each layer, all new keys and values are written first, then all rows attend."""
+
+    def __init__(self, plan: Plan, pool: Pool, function: AttentionFunction = plain_attention) -> None:
+        self.plan = plan
+        self.pool = pool
+        self.function = function
+
+    def attend(
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]
+    ) -> Tensor:
+        """Called by transformers in every layer, see `hogwild.models.hook.Pass`."""
+        index: int = module.layer_idx  # type: ignore[assignment]
+        keys, values = self.pool.keys[index], self.pool.values[index]
+        keys.index_copy_(1, self.plan.slots, key[0])
+        values.index_copy_(1, self.plan.slots, value[0])
+        return self.function(query[0], self.pool.layers[index], keys, values, self.plan)[None]

@@ -1,0 +1,163 @@
+"""Bring a model into memory: a Hugging Face folder, a hub id, a GGUF file or a packaged model.
+
+Weights come from safetensors or GGUF, never from a pickle; code from a model's folder only when asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub.errors import HFValidationError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from hogwild.errors import HogwildError, ModelCorrupt, ModelNotFound, ModelUnsupported, OptionError
+from hogwild.models import packaged
+from hogwild.models.packaged import Progress
+from hogwild.models.support import check_config
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model, and what came with it."""
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
+    generation_config: GenerationConfig
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where the files are: a folder or hub id, and the GGUF file in it if it is one."""
+
+    name: str
+    place: str
+    gguf: str | None = None
+    defaults: dict[str, Any] | None = None  # generation settings that a GGUF file cannot hold
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        return {"gguf_file": self.gguf} if self.gguf else {}
+
+
+def parse_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """A torch dtype from its name. Raises `OptionError` for anything that is not a floating dtype."""
+    known = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype is None or dtype in known.values():
+        return dtype  # type: ignore[return-value]
+    if dtype not in known:
+        raise OptionError(f"dtype is {dtype!r}: give one of {', '.join(known)}")
+    return known[str(dtype)]
+
+
+def load_model(
+    source: str | Path,
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype | None = None,
+    trust_remote_code: bool = False,
+    progress: Progress | None = None,
+) -> Loaded:
+    """Load a model for inference.
+
+    ``dtype=None`` takes the checkpoint's own (bfloat16 for GGUF files, which are dequantised). Raises
+    `ModelNotFound`, `ModelCorrupt` or `ModelUnsupported`, each with one line that names the cause.
+    """
+    found = _find(source, progress)
+    config = _read(found, AutoConfig, trust_remote_code=trust_remote_code)
+    check_config(config)
+    if dtype is None:
+        dtype = torch.bfloat16 if found.gguf else (getattr(config, "dtype", None) or torch.float32)
+    model, info = _read(
+        found,
+        AutoModelForCausalLM,
+        dtype=dtype,
+        use_safetensors=True,
+        trust_remote_code=trust_remote_code,
+        output_loading_info=True,
+    )
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise ModelCorrupt(f"{found.name}: {len(missing)} weights are missing, the first is {missing[0]}")
+    tokenizer = _read(found, AutoTokenizer, trust_remote_code=trust_remote_code)
+    generation = GenerationConfig(**(found.defaults or {})) if found.gguf else model.generation_config
+    return Loaded(found.name, _prepare(model, device), tokenizer, generation)
+
+
+def adopt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, device: str) -> Loaded:
+    """Take over a model that the caller has loaded."""
+    check_config(model.config)
+    name = model.config.name_or_path or type(model).__name__
+    return Loaded(name, _prepare(model, device), tokenizer, model.generation_config or GenerationConfig())
+
+
+def _prepare(model: PreTrainedModel, device: str) -> PreTrainedModel:
+    try:
+        return model.to(device).eval().requires_grad_(False)
+    except (RuntimeError, AssertionError) as error:  # torch's way to say that a device is not there
+        raise OptionError(f"device is {device!r}, which this machine cannot use: {_first_line(error)}") from error
+
+
+def _find(source: str | Path, progress: Progress | None) -> _Source:
+    text, path = str(source), Path(source).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelNotFound(f"{text}: the folder holds no config.json, so it is no Hugging Face model")
+        return _Source(path.name, str(path))
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise ModelNotFound(f"{text}: give a folder with config.json and safetensors, or a .gguf file")
+        return _Source(path.stem, str(path.parent), path.name)
+    if text in packaged.MODELS:
+        file = packaged.pull(text, progress)
+        return _Source(text, str(file.parent), file.name, packaged.MODELS[text].generation)
+    if path.suffix == ".gguf" or path.is_absolute() or text.startswith((".", "~")) or text.count("/") > 1:
+        raise ModelNotFound(f"{text}: there is no such file or folder")
+    return _Source(text, text)
+
+
+def _read(found: _Source, kind: Any, **options: Any) -> Any:
+    """``kind.from_pretrained``, with every failure turned into one clear line."""
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        return kind.from_pretrained(found.place, **found.keywords, **options)
+    except HogwildError:
+        raise
+    except (OSError, HFValidationError) as error:
+        raise _explain_os_error(found, error) from error
+    except Exception as error:  # the readers of damaged files raise whatever they trip over
+        reason = f"{type(error).__name__}: {_first_line(error)}"
+        if "trust_remote_code" in reason:
+            raise ModelUnsupported(
+                f"{found.name}: the model needs code of its own: pass trust_remote_code if you trust it"
+            ) from error
+        if "does not recognize this architecture" in reason or "Unrecognized" in reason or "not supported" in reason:
+            raise ModelUnsupported(f"{found.name}: {_first_line(error)}") from error
+        raise ModelCorrupt(f"{found.name}: the model's files cannot be read ({reason})") from error
+    finally:
+        transformers.utils.logging.enable_progress_bar()
+
+
+def _explain_os_error(found: _Source, error: Exception) -> HogwildError:
+    if Path(found.place).exists():
+        return ModelCorrupt(f"{found.name}: the model's files cannot be read ({_first_line(error)})")
+    known = ", ".join(packaged.MODELS)
+    return ModelNotFound(
+        f"{found.name}: no such folder, packaged model ({known}) or hub model that can be reached from here"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
