@@ -5,6 +5,7 @@ Weights come from safetensors or GGUF, never from a pickle; code from a model's 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class _Source:
     name: str
     place: str
     gguf: str | None = None
-    defaults: dict[str, Any] | None = None  # generation settings that a GGUF file cannot hold
+    defaults: Mapping[str, Any] | None = None  # generation settings that a GGUF file cannot hold
 
     @property
     def keywords(self) -> dict[str, Any]:
