@@ -80,28 +80,38 @@ class Block:
         del self._pages[keep:]
         del self._tokens[length:]
 
-    def extend(self, other: Block) -> None:
-        """Append a finished block: its keys turn by one exact rotation, its values are copied as they are.
+    def extend(self, other: Block, begin: int = 0, end: int | None = None) -> None:
+        """Append a finished block, or the tokens ``begin`` to ``end`` of it (exclusive; default: all).
 
-        ``other`` stays as it was. What it encodes stays what it was under the view it was written in (paper,
-        section 3: encoding it anew was no better). Raises `BlockError`, `WindowError` or `CacheFull`, and then
-        nothing has changed.
+        The keys turn by one exact rotation, the values are copied as they are, and ``other`` stays as it was. What
+        the tokens encode stays what it was under the view they were written in (paper, section 3: encoding them anew
+        was no better). Raises `BlockError`, `WindowError` or `CacheFull`, and then nothing has changed.
         """
         self.check_usable()
         other.check_usable()
+        end = len(other) if end is None else end
         if other is self:
             raise BlockError("a block cannot be appended to itself: fork it first")
         if other._pool is not self._pool:
             raise BlockError("the two blocks belong to different engines")
-        offset = len(self)
-        if offset + len(other) > self._pool.max_positions:
+        if not 0 <= begin <= end <= len(other):
+            raise BlockError(f"tokens {begin} to {end} are not all in the other block, which has {len(other)}")
+        offset, count = len(self), end - begin
+        if offset + count > self._pool.max_positions:
             raise WindowError(
-                f"a block of {offset} + {len(other)} tokens exceeds the model's {self._pool.max_positions} positions"
+                f"a block of {offset} + {count} tokens exceeds the model's {self._pool.max_positions} positions"
             )
-        if len(other):
-            target = self.reserve(len(other))
-            self._pool.move(other.slots(0, len(other)), target, offset)
-            self.commit(other._tokens)
+        if count:
+            target = self.reserve(count)
+            self._pool.move(other.slots(begin, end), target, offset - begin)
+            self.commit(other._tokens[begin:end])
+
+    def without(self, begin: int, end: int) -> Block:
+        """A new block that lacks the tokens ``begin`` to ``end``; what comes after them moves up. Raises as `extend`."""
+        shorter = self.fork()
+        shorter.truncate(begin)
+        shorter.extend(self, end)
+        return shorter
 
     # What follows serves the engine: a write is reserve, then the keys, then commit.
 

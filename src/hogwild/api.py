@@ -1,0 +1,34 @@
+"""The simplest way in: a task in, an answer or events out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hogwild.engine import Engine
+from hogwild.team import Event, Team
+from hogwild.team.events import Finished
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+
+
+def stream(task: str, model: str | Path | Engine = DEFAULT_MODEL, **options: Any) -> Iterator[Event]:
+    """Run a team on a task and yield what happens, from `Started` to `Finished`.
+
+    ``model`` is an `Engine`, or what `Engine.load` takes. ``options`` are those of `Team`: ``workers``, ``layout``,
+    ``assign``, ``budget``, ``seed``, ``sampling``, ``prompt``, ``answer`` and so on. Closing the iterator frees the
+    team's blocks. Raises `HogwildError` for what cannot be.
+    """
+    engine = model if isinstance(model, Engine) else Engine.load(model)
+    yield from Team(engine, task, **options).run()
+
+
+def solve(task: str, model: str | Path | Engine = DEFAULT_MODEL, **options: Any) -> Finished:
+    """Run a team to the end and return the last event: ``text``, ``answer``, ``passes``, ``tokens`` and times."""
+    last: Event | None = None
+    for last in stream(task, model, **options):
+        pass
+    if not isinstance(last, Finished):
+        raise RuntimeError("a run ended without its last event")
+    return last

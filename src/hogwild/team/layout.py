@@ -1,0 +1,130 @@
+"""Layouts: which blocks a worker sees, in which order, and what happens when a step ends (paper, section 3.1).
+
+    contiguous    prompt, everything that each other worker has written, everything it has written
+    interleaved   prompt, history, its own step: others' steps are seen once they are finished
+    combined      prompt, history, the others' unfinished steps, its own: everything is seen at once
+
+A layout of your own is any object with these methods.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from hogwild.engine import Block
+from hogwild.errors import OptionError
+from hogwild.team.worker import Member
+from hogwild.team.workspace import FinishedStep, Workspace
+
+
+class Layout(Protocol):
+    """The rule that makes the views of a team."""
+
+    @property
+    def name(self) -> str:
+        """How a user asks for it."""
+
+    def view(self, space: Workspace, member: Member) -> list[Block]:
+        """The blocks that a worker attends to, in order; the last one is ``member.block``."""
+
+    def transcript(self, space: Workspace) -> list[list[Block]]:
+        """All that was written, for a reader of the whole: finished text first, then each unfinished step alone."""
+
+    def end_step(self, space: Workspace, member: Member) -> None:
+        """``member.block`` ends with a finished step, ``member.text``: keep it, and make room for the next one."""
+
+    def leave(self, space: Workspace, member: Member) -> None:
+        """A worker has left ``space.members``: keep its finished steps, free the rest of what it wrote."""
+
+
+def private(member: Member) -> list[Block]:
+    """What the worker alone knows, if anything."""
+    return [] if member.private is None else [member.private]
+
+
+class Combined:
+    """Everybody sees everything, token by token; finished steps are history in order of completion."""
+
+    name = "combined"
+
+    def view(self, space: Workspace, member: Member) -> list[Block]:
+        """See `Layout`."""
+        others = space.other_members(member)
+        if not others:
+            return [space.prompt, space.history, *private(member), member.block]
+        header = [] if member.header is None else [member.header]
+        unfinished = [other.block for other in others]
+        return [space.prompt, space.history, space.others, *unfinished, *header, *private(member), member.block]
+
+    def transcript(self, space: Workspace) -> list[list[Block]]:
+        """See `Layout`."""
+        return [[space.prompt, space.history], *([member.block] for member in space.members)]
+
+    def end_step(self, space: Workspace, member: Member) -> None:
+        """Move the step into the history."""
+        begin = len(space.history)
+        space.history.extend(member.block)
+        step = FinishedStep(member.name, member.step, member.text, space.history, begin, len(space.history))
+        space.steps.append(step)
+        member.block.free()
+        member.block = space.engine.block()
+
+    def leave(self, space: Workspace, member: Member) -> None:
+        """Its finished steps are history already."""
+        member.block.free()
+
+
+class Interleaved(Combined):
+    """A step is private until it is finished; then it is history for everybody."""
+
+    name = "interleaved"
+
+    def view(self, space: Workspace, member: Member) -> list[Block]:
+        """See `Layout`."""
+        return [space.prompt, space.history, *private(member), member.block]
+
+
+class Contiguous:
+    """Each worker's text stays in one block of its own, which the others see growing. Nothing is ever moved."""
+
+    name = "contiguous"
+
+    def view(self, space: Workspace, member: Member) -> list[Block]:
+        """See `Layout`."""
+        others = [other.block for other in space.other_members(member)]
+        return [space.prompt, space.history, *others, *private(member), member.block]
+
+    def transcript(self, space: Workspace) -> list[list[Block]]:
+        """See `Layout`."""
+        return [[space.prompt, space.history], *([member.block] for member in space.members)]
+
+    def end_step(self, space: Workspace, member: Member) -> None:
+        """Note where the step is; it stays there."""
+        begin = max((step.end for step in space.steps if step.block is member.block), default=0)
+        step = FinishedStep(member.name, member.step, member.text, member.block, begin, len(member.block))
+        space.steps.append(step)
+
+    def leave(self, space: Workspace, member: Member) -> None:
+        """Move its finished steps into the history."""
+        own = [step for step in space.steps if step.block is member.block]
+        offset = len(space.history)
+        space.history.extend(member.block, 0, max((step.end for step in own), default=0))
+        for step in own:
+            step.block = space.history
+            step.shift(offset)
+        member.block.free()
+
+
+LAYOUTS: dict[str, type[Layout]] = {
+    layout.name: layout for layout in (Contiguous, Interleaved, Combined)
+}
+"""The packaged layouts, by name."""
+
+
+def make_layout(layout: str | Layout) -> Layout:
+    """A layout from its name, or the user's own as it is. Raises `OptionError` for an unknown name."""
+    if not isinstance(layout, str):
+        return layout
+    if layout not in LAYOUTS:
+        raise OptionError(f"layout is {layout!r}: give one of {', '.join(LAYOUTS)}")
+    return LAYOUTS[layout]()

@@ -1,0 +1,80 @@
+"""The settings of a team, checked when they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from hogwild.errors import OptionError
+
+ON_FULL = ("stop", "drop")
+
+ANSWER_TOKENS = {"number": 16, "boxed": 64, "code": 1024, "text": 256}
+"""The most tokens that an answer of each form may take."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a team does, but for its model, task and workers.
+
+    Attributes:
+        layout: the name of the layout, for the record.
+        budget: passes, whatever the number of workers.
+        seed: of all random numbers; the same seed gives the same tokens.
+        prompt: a packaged prompt set or a folder.
+        answer: the form of the final answer: ``text``, ``boxed``, ``number`` or ``code``. A finished step that holds
+            an answer of one of the last three ends the run.
+        answer_tokens: the most tokens that the finisher writes; by default 256, 64, 16 or 1,024 by form.
+        on_full: what to do before a view outgrows the model: ``stop``, or ``drop`` the oldest steps.
+        snapshots: budgets, in passes, at which the finisher is asked without stopping.
+        check_every: tokens, summed over workers, between two questions about redundant work; 0 for none.
+    """
+
+    layout: str = "combined"
+    budget: int = 512
+    seed: int = 0
+    prompt: str = "default"
+    answer: str = "text"
+    answer_tokens: int | None = None
+    on_full: str = "stop"
+    snapshots: tuple[int, ...] = ()
+    check_every: int = 1024
+
+    def __post_init__(self) -> None:
+        _at_least("budget", self.budget, 1)
+        _at_least("check_every", self.check_every, 0)
+        _one_of("answer", self.answer, list(ANSWER_TOKENS))
+        _one_of("on_full", self.on_full, ON_FULL)
+        if self.answer_tokens is not None:
+            _at_least("answer_tokens", self.answer_tokens, 1)
+        for budget in self.snapshots:
+            _at_least("snapshots", budget, 1)
+
+    @property
+    def longest_answer(self) -> int:
+        """The most tokens that the finisher writes."""
+        return self.answer_tokens or ANSWER_TOKENS[self.answer]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a trace."""
+        return asdict(self)
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise OptionError(f"{name} is {value!r}: give a whole number of {least} or more")
+
+
+def _one_of(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise OptionError(f"{name} is {value!r}: give one of {', '.join(choices)}")
+
+
+def make_settings(**options: Any) -> Settings:
+    """Settings from keyword arguments. Raises `OptionError` for a name that is no setting."""
+    known = [field.name for field in fields(Settings)]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise OptionError(f"{unknown[0]} is no option of a team: known are {', '.join(known)}")
+    return Settings(**options)

@@ -1,0 +1,67 @@
+"""The blocks that a team shares, and who is at work on them. It is what a layout reads and changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hogwild.engine import Block, Engine
+from hogwild.team.worker import Member
+
+
+@dataclass
+class FinishedStep:
+    """A step that stands in the history: where its tokens are, and its text."""
+
+    worker: str
+    number: int
+    text: str
+    block: Block
+    begin: int
+    end: int
+
+    def shift(self, by: int) -> None:
+        """Its tokens have moved."""
+        self.begin += by
+        self.end += by
+
+
+@dataclass
+class Workspace:
+    """Blocks of a team. ``prompt`` and the headers never change once they are written; ``history`` grows.
+
+    ``others`` announces the others' unfinished steps; ``mark`` closes a step that breaks off. Both were encoded once,
+    right after the prompt.
+    """
+
+    engine: Engine
+    prompt: Block
+    history: Block
+    others: Block
+    mark: Block
+    held: Block
+    members: list[Member] = field(default_factory=list)
+    steps: list[FinishedStep] = field(default_factory=list)
+    dropped: int = 0  # steps that have left the view
+    note_length: int = 0  # tokens at the start of the history that say so
+
+    def other_members(self, member: Member) -> list[Member]:
+        """Everybody else, in worker order."""
+        return [other for other in self.members if other is not member]
+
+    def hold(self, tokens: int) -> None:
+        """Reserve pages that nobody may use, so that there is room for an answer when the pool is full."""
+        self.held.reserve(tokens)
+
+    def transcript(self) -> str:
+        """All that was written, as text: finished steps in order, then the unfinished ones."""
+        unfinished = [member.text.strip() for member in self.members if member.body.strip()]
+        return "\n\n".join([step.text for step in self.steps] + unfinished)
+
+    def free(self) -> None:
+        """Give all pages back."""
+        for block in (self.prompt, self.history, self.others, self.mark, self.held):
+            block.free()
+        for member in self.members:
+            for own in (member.block, member.private, member.header):
+                if own is not None:
+                    own.free()
