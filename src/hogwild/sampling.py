@@ -117,7 +117,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 def repetition_penalty(logits: Tensor, seen_ids: Tensor, penalty: float) -> Tensor:
     """Make tokens seen before less likely: divide their positive logits by ``penalty``, multiply their negative ones.
 
-    ``logits`` is ``[V]``, ``seen_ids`` int64 ``[N]``: a token named twice is penalised once, an id of V or more ignored.
+    ``logits`` is ``[V]``, ``seen_ids`` int64 ``[N]``: one named twice is penalised once, one of V or more ignored.
     """
     seen = seen_ids[seen_ids < logits.shape[0]]
     score = logits[seen]
