@@ -1,0 +1,64 @@
+# Every target sets up what it needs from a clean clone. Repeats are fast: the stamps below remember what is installed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --no-input -c constraints.txt
+TASK ?= What are three good reasons to drink water? Share the work.
+# The tests are typed, but may lean on what pytest and Hypothesis leave untyped.
+TESTS_TYPING := --allow-untyped-defs --allow-untyped-calls --allow-untyped-decorators --allow-any-generics
+
+export TASK
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint style types imports sizes docs docs-check clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+demo: $(VENV)/.runtime ## two workers solve TASK="..." live (the model, 98 MB, comes at the first run)
+	$(BIN)/hogwild run --workers 2 "$$TASK"
+
+test: $(VENV)/.dev ## run the tests; choose with TESTS="tests/test_x.py -k name"
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: style types imports sizes docs-check ## every check but the tests
+
+style: $(VENV)/.dev ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy: strict for the package and the scripts
+	$(BIN)/mypy --strict src scripts
+	$(BIN)/mypy $(TESTS_TYPING) tests
+
+imports: $(VENV)/.dev ## the import contract: layers, text without tensors, tensors without text
+	$(BIN)/lint-imports
+
+sizes: ## no source file over 400 lines
+	@find $(wildcard src tests scripts examples) -name '*.py' -exec awk 'END { if (NR > 400) { print FILENAME ": " NR " lines, at most 400"; exit 1 } }' {} \; \
+	    | { ! grep .; } && echo "sizes: all is well"
+
+docs: $(VENV)/.dev ## bring the generated parts of the docs up to date, and check them all
+	$(BIN)/python scripts/check_docs.py --write
+
+docs-check: $(VENV)/.dev ## check links, generated parts, module list, public names, examples
+	$(BIN)/python scripts/check_docs.py
+
+clean: ## remove the environment and everything that tools left
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The build backend is installed beside the rest, so that it is pinned like the rest.
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) hatchling
+	$(INSTALL) --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) hatchling
+	$(INSTALL) --no-build-isolation -e '.[dev]'
+	@touch $@ $(VENV)/.runtime
