@@ -42,6 +42,7 @@ def make_model(name: str, parts: tuple[bytes, ...]) -> PackagedModel:
         size_bytes=sum(map(len, parts)),
         licence="Apache-2.0",
         what="a test",
+        generation={},
     )
 
 
