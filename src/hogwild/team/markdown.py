@@ -1,7 +1,7 @@
 """The little of Markdown that steps and answers need: which lines are code, and which are not.
 
-Read leniently, as models write it: a fence may be indented or quoted, and one of backticks may open at the end of a line
-of prose (``Alice: ```python``). A closing fence stands alone on its line and is at least as long as the opening one.
+Read leniently, as models write it: a fence may be indented or quoted, and one of backticks may open at the end of a
+line of prose (``Alice: ```python``). A closing fence is alone on its line and at least as long as the opening one.
 """
 
 from __future__ import annotations
