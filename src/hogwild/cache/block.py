@@ -103,11 +103,17 @@ class Block:
             )
         if count:
             target = self.reserve(count)
-            self._pool.move(other.slots(begin, end), target, offset - begin)
+            try:
+                self._pool.move(other.slots(begin, end), target, offset - begin)
+            except BaseException:  # an interrupt, say: what was reserved goes back
+                self.truncate(offset)
+                raise
             self.commit(other._tokens[begin:end])
 
     def without(self, begin: int, end: int) -> Block:
-        """A new block that lacks the tokens ``begin`` to ``end``; what comes after them moves up. Raises as `extend`."""
+        """A new block without the tokens ``begin`` to ``end``; what comes after them moves up. Raises as `extend`."""
+        if not 0 <= begin <= end <= len(self):
+            raise BlockError(f"tokens {begin} to {end} are not all in the block, which has {len(self)}")
         shorter = self.fork()
         shorter.truncate(begin)
         shorter.extend(self, end)
@@ -120,26 +126,29 @@ class Block:
         if self._freed:
             raise BlockError("this block was freed and cannot be used any more")
 
+    @property
+    def shared_page(self) -> int | None:
+        """The last page, if it is only partly filled and another block has it too: it is copied before a write."""
+        partly = len(self) % self._pool.page_size != 0
+        return self._pages[-1] if partly and self._pool.users(self._pages[-1]) > 1 else None
+
     def pages_wanted(self, count: int) -> int:
-        """How many free pages it takes to append ``count`` tokens."""
-        return self._pages_for(len(self) + count) - len(self._pages) + int(self._shares_last_page())
+        """How many free pages it takes to append ``count`` tokens, but for a copy of `shared_page`."""
+        return self._pages_for(len(self) + count) - len(self._pages)
 
     def reserve(self, count: int) -> Tensor:
         """Make room for ``count`` tokens and return their slots [count]. Raises `CacheFull` and changes nothing."""
-        if self._shares_last_page():
-            self._own_last_page()
-        more = self._pages_for(len(self) + count) - len(self._pages)
-        if more > 0:
+        shared, more = self.shared_page, self.pages_wanted(count)
+        self._pool.require(more + (shared is not None))
+        if shared is not None:
+            self._own_last_page(shared)
+        if more:
             self._pages += self._pool.allocate(more, self._pages[-1] if self._pages else None)
         return self.slots(len(self), len(self) + count)
 
     def commit(self, tokens: Iterable[int]) -> None:
         """Count reserved slots as written."""
         self._tokens.extend(tokens)
-
-    def release_unwritten(self) -> None:
-        """Give back pages that were reserved and not written."""
-        self.truncate(len(self))
 
     def slots(self, begin: int, end: int) -> Tensor:
         """The slots of the offsets ``begin`` to ``end`` (exclusive), written or reserved. int64 [end - begin]."""
@@ -163,13 +172,9 @@ class Block:
     def _pages_for(self, length: int) -> int:
         return -(-length // self._pool.page_size)
 
-    def _shares_last_page(self) -> bool:
-        return len(self) % self._pool.page_size != 0 and self._pool.users(self._pages[-1]) > 1
-
-    def _own_last_page(self) -> None:
-        """Copy on write: replace the shared last page, which is only partly filled, by one of our own."""
+    def _own_last_page(self, shared: int) -> None:
+        """Copy on write: replace the shared last page by one of our own."""
         size = self._pool.page_size
-        shared = self._pages[-1]
         (own,) = self._pool.allocate(1, self._pages[-2] if len(self._pages) > 1 else None)
         self._pool.copy_slots(shared * size, own * size, len(self) % size)
         self._pool.release(shared)

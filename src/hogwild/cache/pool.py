@@ -82,17 +82,21 @@ class Pool:
         """Count one user less; at zero the page is free."""
         self._users[page] -= 1
 
+    def require(self, count: int) -> None:
+        """Raise `CacheFull` unless ``count`` pages are free."""
+        if count > self.free_pages:
+            raise CacheFull(
+                f"the KV pool is full: {count} pages of {self.page_size} tokens wanted, {self.free_pages} of "
+                f"{self.total_pages} free; free some blocks or give more kv_memory"
+            )
+
     def allocate(self, count: int, after: int | None = None) -> list[int]:
         """Take ``count`` free pages, in runs as long as can be had, starting right behind page ``after``.
 
         Attention reads a run of neighbouring pages in place, so runs are worth having. All or nothing: raises
         `CacheFull` and takes none when there are too few.
         """
-        if count > self.free_pages:
-            raise CacheFull(
-                f"the KV pool is full: {count} pages of {self.page_size} tokens wanted, {self.free_pages} of "
-                f"{self.total_pages} free; free some blocks or give more kv_memory"
-            )
+        self.require(count)
         pages: list[int] = []
         while len(pages) < count:
             page = self._next(after)

@@ -29,7 +29,7 @@ from hogwild.models.hook import ARGUMENT, NAME
 from hogwild.models.load import Loaded, adopt, load_model, parse_dtype
 from hogwild.models.packaged import Progress
 from hogwild.models.probe import measure_layers
-from hogwild.models.support import check_windows, exact_positions
+from hogwild.models.support import exact_positions
 
 PREFILL_CHUNK = 512
 """Tokens that one pass of a long prompt takes; bounds the memory of activations and scores."""
@@ -54,7 +54,6 @@ class Engine:
         self.report: ExactnessReport | None = None
         self.model.set_attn_implementation(NAME)
         layers = _measure(self.model, self.max_positions)
-        check_windows(self.config, layers)
         self._keeps_logits = "logits_to_keep" in inspect.signature(self.model.forward).parameters
         self.pool = Pool(
             layers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from hogwild.attention import Plan, Reading, make_plan, plain_attention
 from hogwild.cache import Block, Pool
-from hogwild.errors import BlockError, CacheFull, WindowError
+from hogwild.errors import BlockError, ModelUnsupported, WindowError
 from hogwild.geometry import Layer
 
 AttentionFunction = Callable[[Tensor, Layer, Tensor, Tensor, Plan], Tensor]
@@ -88,11 +89,10 @@ def cut_rows(rows: Sequence[Row], chunk: int) -> list[list[Row]]:
 def reserve(rows: Sequence[Row], pool: Pool) -> list[Tensor]:
     """Reserve slots for all rows, or for none: raises `CacheFull` before anything is changed."""
     wanted = sum(row.own.pages_wanted(len(row.tokens)) for row in rows)
-    if wanted > pool.free_pages:
-        raise CacheFull(
-            f"the KV pool is full: this pass needs {wanted} more pages of {pool.page_size} tokens, {pool.free_pages} "
-            f"of {pool.total_pages} are free; free some blocks or give more kv_memory"
-        )
+    shared = Counter(page for row in rows if (page := row.own.shared_page) is not None)
+    # The last of all who have a page may write to it as it is.
+    wanted += sum(min(writers, pool.users(page) - 1) for page, writers in shared.items())
+    pool.require(wanted)
     return [row.own.reserve(len(row.tokens)) for row in rows]
 
 
@@ -122,6 +122,8 @@ class ConcurrentPass:
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]
     ) -> Tensor:
         """Called by transformers in every layer, see `hogwild.models.hook.Pass`."""
+        if mask is not None:  # it would hide something that the plan shows
+            raise ModelUnsupported(f"{type(module).__name__} brings a mask of its own")
         index: int = module.layer_idx  # type: ignore[assignment]
         keys, values = self.pool.keys[index], self.pool.values[index]
         keys.index_copy_(1, self.plan.slots, key[0])

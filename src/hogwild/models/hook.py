@@ -2,20 +2,27 @@
 
 A model set to ``attn_implementation="hogwild"`` hands every layer's rotated queries, keys and values to
 `attention`, together with the keyword arguments given to the model's forward, among them ours: ``hogwild_pass``.
-As no mask function of that name is registered, transformers builds no mask.
+As no mask function of that name is registered, transformers builds no mask. Under the name ``hogwild_probe``, which is
+used once at load, it asks `describe_mask` for one, so that the rule of each layer's mask can be read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface
+from transformers import AttentionInterface, AttentionMaskInterface
 
 from hogwild.errors import ModelUnsupported
 
 NAME = "hogwild"
+PROBE = "hogwild_probe"
 ARGUMENT = "hogwild_pass"
+
+MaskRule = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""Whether (batch, head, query index, key index) is visible: tensors that broadcast, to booleans."""
 
 
 class Pass(Protocol):
@@ -41,4 +48,18 @@ def attention(
     return current.attend(module, query, key, value, attention_mask, options), None
 
 
+def describe_mask(*, mask_function: MaskRule, **_: Any) -> Tensor:
+    """The registered mask function of the probe: an empty tensor that carries the rule in place of a mask."""
+    mask = torch.empty(0)
+    mask.hogwild_rule = mask_function  # type: ignore[attr-defined]
+    return mask
+
+
+def mask_rule(mask: Tensor) -> MaskRule | None:
+    """The rule that `describe_mask` put on a mask; None for a mask of any other origin."""
+    return getattr(mask, "hogwild_rule", None)
+
+
 AttentionInterface.register(NAME, attention)
+AttentionInterface.register(PROBE, attention)
+AttentionMaskInterface.register(PROBE, describe_mask)

@@ -3,7 +3,8 @@
 One token is fed many times at different positions, and each of them attends to itself alone. Its hidden state is
 then the same everywhere, so that in every layer the query at position p is the query at position 0, rotated by p.
 The rotation is identified among those that the model's own frequencies allow; where none explains what is seen, the
-model puts positions elsewhere and is refused. Windows, soft caps and sinks are read off the call's keyword arguments.
+model puts positions elsewhere and is refused. Windows are read off the rule of the layer's mask, soft caps and sinks
+off the keyword arguments of the call.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from transformers import PreTrainedModel
 
 from hogwild.errors import ModelUnsupported
 from hogwild.geometry import Layer, Pairing, Rotary
-from hogwild.models.hook import ARGUMENT
+from hogwild.models.hook import ARGUMENT, NAME, PROBE, MaskRule, mask_rule
 
 HONOURED = {"scaling", "sliding_window", "softcap", "s_aux"}
 # These say nothing about what a token sees at inference, or repeat what we gave the model ourselves.
@@ -33,6 +34,7 @@ class Call:
     query: Tensor  # [H, T, D]
     key: Tensor  # [K, T, D]
     value_dim: int
+    rule: MaskRule | None  # None: no mask
     options: dict[str, Any]
 
 
@@ -51,9 +53,10 @@ class Recorder:
             raise ModelUnsupported(
                 f"{type(module).__name__} attends more than once in a layer, or outside of its layers"
             )
-        if mask is not None:
+        rule = None if mask is None else mask_rule(mask)
+        if mask is not None and rule is None:
             raise ModelUnsupported(f"{type(module).__name__} brings a mask of its own")
-        self.calls[index] = Call(query[0], key[0], value.shape[-1], options)
+        self.calls[index] = Call(query[0], key[0], value.shape[-1], rule, options)
         group = query.shape[1] // key.shape[1]
         weight = torch.ones(query.shape[1], dtype=value.dtype, device=value.device)
         sinks = options.get("s_aux")
@@ -67,18 +70,31 @@ class Recorder:
 def measure_layers(model: PreTrainedModel, max_positions: int) -> tuple[Layer, ...]:
     """The geometry of every attention layer. Raises `ModelUnsupported` with the reason where it cannot be exact."""
     positions = _positions(max_positions)
-    recorder = Recorder()
-    tokens = torch.full((1, len(positions)), _ordinary_token(model), device=model.device)
-    places = torch.tensor([positions], device=model.device)
-    model(input_ids=tokens, position_ids=places, use_cache=False, **{ARGUMENT: recorder})
+    calls = _record(model, positions)
     wanted = model.config.get_text_config().num_hidden_layers
-    if sorted(recorder.calls) != list(range(wanted)):
+    if sorted(calls) != list(range(wanted)):
         raise ModelUnsupported(
-            f"{len(recorder.calls)} of {wanted} layers use attention that can be replaced: the others are recurrent, "
+            f"{len(calls)} of {wanted} layers use attention that can be replaced: the others are recurrent, "
             "linear or bring their own"
         )
     rotaries = list(_candidates(model))
-    return tuple(_layer(recorder.calls[i], positions, rotaries, f"layer {i}") for i in range(wanted))
+    placed = {dim: list(_placed(rotaries, dim)) for dim in {call.query.shape[-1] for call in calls.values()}}
+    return tuple(_layer(calls[i], positions, placed[calls[i].query.shape[-1]], f"layer {i}") for i in range(wanted))
+
+
+def _record(model: PreTrainedModel, positions: list[int]) -> dict[int, Call]:
+    """One forward of the same token at ``positions``; what each layer brought."""
+    recorder = Recorder()
+    tokens = torch.full((1, len(positions)), _ordinary_token(model), device=model.device)
+    places = torch.tensor([positions], device=model.device)
+    # Given a mask of padding, transformers does not take gaps between positions for the borders of packed sequences.
+    everything = torch.ones_like(tokens)
+    model.set_attn_implementation(PROBE)
+    try:
+        model(input_ids=tokens, position_ids=places, attention_mask=everything, use_cache=False, **{ARGUMENT: recorder})
+    finally:
+        model.set_attn_implementation(NAME)
+    return recorder.calls
 
 
 def _positions(max_positions: int) -> list[int]:
@@ -107,7 +123,6 @@ def _candidates(model: PreTrainedModel) -> Iterator[Rotary]:
 
 def _layer(call: Call, positions: list[int], rotaries: list[Rotary], where: str) -> Layer:
     _check_options(call.options, where)
-    window = call.options.get("sliding_window")
     sinks = call.options.get("s_aux")
     return Layer(
         heads=call.query.shape[0],
@@ -116,7 +131,7 @@ def _layer(call: Call, positions: list[int], rotaries: list[Rotary], where: str)
         value_dim=call.value_dim,
         scale=float(call.options["scaling"]),
         rotary=_identify(call.query, positions, rotaries, where),
-        window=None if window is None else int(window),
+        window=_window(call, positions[-1] + 1, where),
         softcap=call.options.get("softcap"),
         sinks=None if sinks is None else sinks.detach(),
     )
@@ -134,21 +149,39 @@ def _check_options(options: dict[str, Any], where: str) -> None:
         )
 
 
+def _window(call: Call, max_positions: int, where: str) -> int | None:
+    """How many positions a token sees, None for all. What the mask hides and what the call says have to agree."""
+    told = call.options.get("sliding_window")
+    window = max_positions if call.rule is None else _seen(call.rule, max_positions, where)
+    if told is not None and min(int(told), max_positions) != window:
+        raise ModelUnsupported(f"{where}: the call has sliding_window={told}, but the mask lets a token see {window}")
+    return window if window < max_positions else None
+
+
+def _seen(rule: MaskRule, max_positions: int, where: str) -> int:
+    """The width of the window that a mask's rule describes, tried at the end, the middle and a third of the context."""
+    zero, keys, last = torch.tensor(0), torch.arange(max_positions), max_positions - 1
+    window = int(rule(zero, zero, torch.tensor(last), keys).sum())
+    for here in (last, max_positions // 2, max_positions // 3):
+        expected = (keys <= here) & (keys > here - window)
+        if not torch.equal(rule(zero, zero, torch.tensor(here), keys).expand_as(expected), expected):
+            raise ModelUnsupported(f"{where}: the mask is neither causal nor a sliding window")
+    return window
+
+
 def _identify(query: Tensor, positions: list[int], rotaries: list[Rotary], where: str) -> Rotary | None:
     """The rotation that turns the query of position 0 into those of the others; None where nothing turns."""
     wide = query.double().cpu()
     largest = float(wide.norm(dim=-1).max())
     # Rounding alone: eps of the dtype on query, cos and sin; and float32 angles, wrong by eps times the position.
     allowed = largest * (8 * torch.finfo(query.dtype).eps + 2 * positions[-1] * torch.finfo(torch.float32).eps)
-    if float((wide - wide[:, :1]).norm(dim=-1).max()) <= allowed:
-        return None
-    best, least = None, float("inf")
-    for rotary in _placed(rotaries, query.shape[-1]):
+    best, least = None, float((wide - wide[:, :1]).norm(dim=-1).max())
+    for rotary in rotaries:
         turn = rotary.rotation(torch.tensor(positions), query.shape[-1], torch.float64, wide.device)
         error = float((turn(wide[:, :1].expand_as(wide)) - wide).norm(dim=-1).max())
         if error < least:
             best, least = rotary, error
-    if best is None or least > allowed:
+    if not least <= allowed:
         raise ModelUnsupported(
             f"{where}: positions are not a fixed rotation of the query (off by {least / largest:.1e} of its length): "
             "learned positions, ALiBi or dynamic RoPE cannot be moved exactly"

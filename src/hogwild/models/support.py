@@ -8,7 +8,6 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from hogwild.errors import ModelUnsupported
-from hogwild.geometry import Layer
 
 ATTENTION_LAYERS = {"full_attention", "sliding_attention"}
 
@@ -53,13 +52,3 @@ def exact_positions(config: PreTrainedConfig) -> int:
         if rope.get("rope_type") == "longrope":
             positions = min(positions, int(rope["original_max_position_embeddings"]))
     return int(positions)
-
-
-def check_windows(config: PreTrainedConfig, layers: tuple[Layer, ...]) -> None:
-    """Refuse a model whose config asks for a sliding window that did not reach the attention function."""
-    for index, kind in enumerate(getattr(config.get_text_config(), "layer_types", None) or ()):
-        if (kind == "sliding_attention") != (layers[index].window is not None):
-            raise ModelUnsupported(
-                f"{config.model_type}: layer {index} is of type {kind}, but its attention function was given "
-                f"sliding_window={layers[index].window}"
-            )
