@@ -26,9 +26,6 @@ def stream(task: str, model: str | Path | Engine = DEFAULT_MODEL, **options: Any
 
 def solve(task: str, model: str | Path | Engine = DEFAULT_MODEL, **options: Any) -> Finished:
     """Run a team to the end and return the last event: ``text``, ``answer``, ``passes``, ``tokens`` and times."""
-    last: Event | None = None
-    for last in stream(task, model, **options):
-        pass
-    if not isinstance(last, Finished):
-        raise RuntimeError("a run ended without its last event")
+    *_, last = stream(task, model, **options)
+    assert isinstance(last, Finished), "a run ends with its last event"
     return last

@@ -41,7 +41,8 @@ def _paired_queries(query: Tensor, layer: Layer, plan: Plan, wide: torch.dtype) 
     paired = query.index_select(1, plan.pair_tokens)
     if layer.rotary is not None and plan.rotates:
         paired = plan.rotation(layer.rotary, layer.key_dim, wide)(paired).to(query.dtype)
-    return paired.unflatten(0, (layer.kv_heads, layer.group))
+    grouped: Tensor = paired.unflatten(0, (layer.kv_heads, layer.group))
+    return grouped
 
 
 def _attend(pairs: Tensor, layer: Layer, keys: Tensor, values: Tensor, sight: Sight, first: int, last: int) -> Tensor:
@@ -71,8 +72,8 @@ def _place(scores: Tensor, span: Span, first: int) -> Tensor:
 
 def _times(left: Tensor, right: Tensor) -> Tensor:
     """``left`` [K, G, T, A] times ``right`` [K, A, B], one product for all query heads of a KV head."""
-    product = torch.bmm(left.flatten(1, 2), right)
-    return product.unflatten(1, left.shape[1:3])
+    product: Tensor = torch.bmm(left.flatten(1, 2), right).unflatten(1, left.shape[1:3])
+    return product
 
 
 def _weigh(scores: Tensor, layer: Layer, bias: Tensor | None) -> Tensor:

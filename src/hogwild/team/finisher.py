@@ -61,7 +61,7 @@ class Finisher:
         return find_answer(shown, self._form, self._setup.task), shown.strip()
 
     def _read_transcript(self, space: Workspace, blocks: list[Block]) -> None:
-        """Append forks of all that was written to ``blocks``; what was sampled and not fed yet is fed into the forks."""
+        """Append forks of all that was written to ``blocks``, and feed into them what is pending."""
         finished, *unfinished = self._layout.transcript(space)
         blocks += [block.fork() for block in finished]
         base, rows = list(blocks), list[Row]()

@@ -115,9 +115,7 @@ class Contiguous:
         member.block.free()
 
 
-LAYOUTS: dict[str, type[Layout]] = {
-    layout.name: layout for layout in (Contiguous, Interleaved, Combined)
-}
+LAYOUTS: dict[str, type[Layout]] = {layout.name: layout for layout in (Contiguous, Interleaved, Combined)}
 """The packaged layouts, by name."""
 
 

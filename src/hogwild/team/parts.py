@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hogwild.errors import OptionError
 
@@ -35,7 +36,7 @@ def deal(assign: Sequence[str | Sequence[str]], workers: int) -> list[list[Part]
     else:
         flat = [str(item) for item in assign]
         bounds = [len(flat) * i // workers for i in range(workers + 1)]
-        shares = [flat[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+        shares = [flat[a:b] for a, b in pairwise(bounds)]
     texts = [text for share in shares for text in share]
     if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         raise OptionError("assign needs at least one part, and none may be empty")

@@ -16,7 +16,9 @@ PARTS_PER_WORKER = 4
 """The most parts a worker that a plan may ask for."""
 
 
-def plan_parts(engine: Engine, codec: Codec, question: str, limit: int, sampling: Sampling, seed: int) -> tuple[list[str], int]:
+def plan_parts(
+    engine: Engine, codec: Codec, question: str, limit: int, sampling: Sampling, seed: int
+) -> tuple[list[str], int]:
     """Ask the model for the parts; returns them (perhaps none) and the passes that it took."""
     block = engine.block()
     try:

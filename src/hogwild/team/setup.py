@@ -84,7 +84,8 @@ class Setup:
 
     def begin_step(self, member: Member, carried: list[int], words: str = "") -> None:
         """Put the worker's name before its next step. ``carried`` is the token that ended the step before."""
-        member.prefix = self.text("step", me=member.name, step=member.step) + words
+        parts = self.parts.get(member.name, [])
+        member.prefix = self.text("step", me=member.name, step=member.step, parts=parts) + words
         member.text = member.prefix
         lead = "" if carried or self.solo or member.private is not None else "\n\n"
         member.pending = [*carried, *(self.codec.encode(lead + member.prefix) if member.prefix else [])]

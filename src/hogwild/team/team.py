@@ -1,8 +1,8 @@
 """A team: workers on one task, one pass at a time.
 
-    team = Team(engine, "What is 17 * 24?", workers=2)
-    for event in team.run():
-        ...
+team = Team(engine, "What is 17 * 24?", workers=2)
+for event in team.run():
+    ...
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hogwild.team.layout import Layout, make_layout
 from hogwild.team.parts import deal
 from hogwild.team.planner import PARTS_PER_WORKER, plan_parts
 from hogwild.team.prompts import PromptSet
-from hogwild.team.settings import Settings, make_settings
+from hogwild.team.settings import make_settings
 from hogwild.team.setup import Setup
 from hogwild.team.steps import ends_step
 from hogwild.team.text import Codec, end_ids
@@ -371,5 +371,5 @@ class Team:
         return {"pass_": self.passes, "time": time.perf_counter() - self._began, **fields}
 
     def _space(self) -> Workspace:
-        assert self.space is not None, "prepare() makes it"  # noqa: S101
+        assert self.space is not None, "prepare() makes it"
         return self.space

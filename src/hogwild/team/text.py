@@ -34,15 +34,17 @@ class Codec:
         self.thinking = self._find_thinking()
         self.end_ids = sorted({i for i in [*end_ids, tokenizer.eos_token_id] if i is not None and i < vocab_size})
         self._special = sorted(
-            {str(token) for token in tokenizer.get_added_vocab()} | set(tokenizer.all_special_tokens), key=len, reverse=True
+            {str(token) for token in tokenizer.get_added_vocab()} | set(tokenizer.all_special_tokens),
+            key=len,
+            reverse=True,
         )
-        texts = [tokenizer.decode([i]) if i < len(tokenizer) else "" for i in range(vocab_size)]
+        vocabulary = {token: i for token, i in tokenizer.get_vocab().items() if i < vocab_size}
         special = {i for token, i in tokenizer.get_added_vocab().items() if i < vocab_size and token.strip()}
         special |= {i for i in tokenizer.all_special_ids if i < vocab_size}
-        unused = set(range(min(len(tokenizer), vocab_size), vocab_size))  # rows of a padded embedding
-        forged = {i for i, text in enumerate(texts) if HEADER in text}
-        self.forbidden_ids = sorted((special | unused | forged | set(self.end_ids)))
-        self.hash_ids = [i for i, text in enumerate(texts) if text.startswith("#")]
+        unused = set(range(vocab_size)) - set(vocabulary.values())  # rows of a padded embedding
+        forged = {i for token, i in vocabulary.items() if HEADER in token}
+        self.forbidden_ids = sorted(special | unused | forged | set(self.end_ids))
+        self.hash_ids = sorted(i for token, i in vocabulary.items() if token.startswith("#"))
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a piece of prompt. Chat markers in it become the model's own special tokens."""

@@ -1,0 +1,1 @@
+"""Models: found, loaded, measured; supported or refused."""
