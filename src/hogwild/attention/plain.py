@@ -33,7 +33,7 @@ def plain_attention(query: Tensor, layer: Layer, keys: Tensor, values: Tensor, p
         for first in range(0, plan.tokens, step)
     ]
     mixed = slices[0] if len(slices) == 1 else torch.cat(slices, dim=2)  # [K, G, T, V]
-    return mixed.flatten(0, 1).transpose(0, 1).to(query.dtype)
+    return mixed.flatten(0, 1).transpose(0, 1).to(query.dtype).contiguous()  # some models take a view of it
 
 
 def _paired_queries(query: Tensor, layer: Layer, plan: Plan, wide: torch.dtype) -> Tensor:

@@ -15,6 +15,9 @@ from torch import Tensor
 from hogwild.errors import CacheFull, OptionError
 from hogwild.geometry import Layer
 
+MIN_PAGES = 4
+"""A smaller pool could not hold the blocks of one worker's view, as every block takes a page of its own."""
+
 
 def slot_bytes(layers: Sequence[Layer], dtype: torch.dtype) -> int:
     """Bytes that one token takes in the cache, over all layers."""
@@ -44,9 +47,9 @@ class Pool:
         self.page_size = page_size
         self.max_positions = max_positions
         self.total_pages = memory // (slot_bytes(layers, dtype) * page_size)
-        if self.total_pages < 1:
-            need = slot_bytes(layers, dtype) * page_size
-            raise OptionError(f"kv_memory is {memory} bytes, but one page of this model takes {need}: give more")
+        if self.total_pages < MIN_PAGES:
+            need = slot_bytes(layers, dtype) * page_size * MIN_PAGES
+            raise OptionError(f"kv_memory is {memory} bytes: this model needs {need} at least, for {MIN_PAGES} pages")
         slots = self.total_pages * page_size
         self.keys = [self._tensor(layer.kv_heads, slots, layer.key_dim) for layer in layers]  # [K, S, D]
         self.values = [self._tensor(layer.kv_heads, slots, layer.value_dim) for layer in layers]

@@ -79,8 +79,10 @@ class Engine:
         """Load a model, measure its attention, make the pool and run the self-test.
 
         ``model``: a Hugging Face folder, a hub id, a ``.gguf`` file, the name of a packaged model, or a loaded
-        transformers model (with ``tokenizer``). ``kv_memory`` is in bytes; by default a quarter of the free memory.
-        ``check=False`` skips the self-test. Raises `ModelNotFound`, `ModelCorrupt`, `ModelUnsupported`, `OptionError`.
+        transformers model (with ``tokenizer``). A loaded one is taken over: it moves to ``device`` and ``dtype``, and
+        its own forward works again after ``model.set_attn_implementation("sdpa")``.
+        ``kv_memory`` is in bytes; by default a quarter of the free memory. ``check=False`` skips the self-test.
+        Raises `ModelNotFound`, `ModelCorrupt`, `ModelUnsupported`, `OptionError`.
         """
         wanted = parse_dtype(dtype)
         if isinstance(model, PreTrainedModel):
@@ -175,7 +177,7 @@ def _measure(model: PreTrainedModel, max_positions: int) -> tuple[Layer, ...]:
         return measure_layers(model, max_positions)
     except ModelUnsupported as error:
         raise ModelUnsupported(f"{model.config.model_type}: {error}") from error
-    except (TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
+    except Exception as error:  # models that were not made for this fail in ways of their own
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelUnsupported(
             f"{model.config.model_type}: the model cannot take another attention function ({line[:160]})"

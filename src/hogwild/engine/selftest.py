@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SPLITS = (19, 1, 12, 9, 1, 6)
 """Tokens in each pass; each goes into a block of its own but the fourth and later, which share one."""
 
+MAX_BLOCKS = 4
 
 FLOAT_TOLERANCE = 1e-4
 """Largest difference of a logit over the largest logit, float32 and float64. A score of size s carries a rounding error
@@ -107,17 +108,19 @@ def plain_logits(engine: Engine, tokens: list[int], implementation: str = "eager
 
 
 def _splits(max_positions: int) -> tuple[int, ...]:
-    return SPLITS if sum(SPLITS) <= max_positions else (max(max_positions // 2, 1), max_positions // 2)
+    return SPLITS if sum(SPLITS) <= max_positions else (max_positions - max_positions // 2, max_positions // 2)
 
 
 def _concurrent(engine: Engine, tokens: list[int], splits: list[int]) -> Tensor:
-    """The logits of the same tokens, each block read from the next ones."""
+    """The logits of the same tokens, each block read from the next ones; the last logits as a worker asks for them."""
     blocks, logits, first = [], [], 0
     for number, count in enumerate(splits):
-        if number < 4:
+        if number < MAX_BLOCKS:
             blocks.append(engine.block())
         logits.append(engine.forward([Row(blocks, tokens[first : first + count])], all_positions=True))
         first += count
+    blocks[-1].truncate(len(blocks[-1]) - splits[-1])
+    logits[-1][-1:] = engine.forward([Row(blocks, tokens[-splits[-1] :])])
     for block in blocks:
         block.free()
     return torch.cat(logits)

@@ -44,8 +44,20 @@ def attention(
     """The registered function: gives the work to the pass that came with the forward."""
     current: Pass | None = options.pop(ARGUMENT, None)
     if current is None:
-        raise ModelUnsupported(f"{type(module).__name__} does not hand keyword arguments on to its attention function")
+        raise ModelUnsupported(
+            f"{type(module).__name__} was called without a pass: this model works for an engine, and "
+            "model.set_attn_implementation('sdpa') takes it back"
+        )
     return current.attend(module, query, key, value, attention_mask, options), None
+
+
+def probe_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    """The same while the model is probed, when nobody but us calls it."""
+    if ARGUMENT not in options:
+        raise ModelUnsupported(f"{type(module).__name__} does not hand keyword arguments on to its attention function")
+    return attention(module, query, key, value, attention_mask, **options)
 
 
 def describe_mask(*, mask_function: MaskRule, **_: Any) -> Tensor:
@@ -61,5 +73,5 @@ def mask_rule(mask: Tensor) -> MaskRule | None:
 
 
 AttentionInterface.register(NAME, attention)
-AttentionInterface.register(PROBE, attention)
+AttentionInterface.register(PROBE, probe_attention)
 AttentionMaskInterface.register(PROBE, describe_mask)

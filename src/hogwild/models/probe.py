@@ -63,7 +63,7 @@ class Recorder:
         if sinks is not None:  # a token that sees itself and the sink; both rotations cancel in its score
             scores = (query[0] * key[0].repeat_interleave(group, 0)).sum(-1)[:, 0].float() * options["scaling"]
             weight = torch.sigmoid(scores - sinks.float()).to(value.dtype)
-        return (value.repeat_interleave(group, 1) * weight[None, :, None, None]).transpose(1, 2)
+        return (value.repeat_interleave(group, 1) * weight[None, :, None, None]).transpose(1, 2).contiguous()
 
 
 @torch.no_grad()
@@ -74,8 +74,8 @@ def measure_layers(model: PreTrainedModel, max_positions: int) -> tuple[Layer, .
     wanted = model.config.get_text_config().num_hidden_layers
     if sorted(calls) != list(range(wanted)):
         raise ModelUnsupported(
-            f"{len(calls)} of {wanted} layers use attention that can be replaced: the others are recurrent, "
-            "linear or bring their own"
+            f"of its {wanted} layers, {len(calls)} have attention that can be replaced: the others are recurrent or "
+            "linear, or bring their own"
         )
     rotaries = list(_candidates(model))
     placed = {dim: list(_placed(rotaries, dim)) for dim in {call.query.shape[-1] for call in calls.values()}}
@@ -108,7 +108,7 @@ def _ordinary_token(model: PreTrainedModel) -> int:
 
 
 def _candidates(model: PreTrainedModel) -> Iterator[Rotary]:
-    """One rotary of each pairing for each set of frequencies that the model holds."""
+    """One rotary of each pairing and sense of turning for each set of frequencies that the model holds."""
     seen = set[tuple[float, ...]]()
     for name, buffer in model.named_buffers():
         if not name.endswith("inv_freq") or name.endswith("original_inv_freq"):
@@ -118,7 +118,7 @@ def _candidates(model: PreTrainedModel) -> Iterator[Rotary]:
         if key not in seen:
             seen.add(key)
             pairings: tuple[Pairing, ...] = ("half", "interleaved")
-            yield from (Rotary(frequencies, pairing) for pairing in pairings)
+            yield from (Rotary(turns, pairing) for turns in (frequencies, -frequencies) for pairing in pairings)
 
 
 def _layer(call: Call, positions: list[int], rotaries: list[Rotary], where: str) -> Layer:
