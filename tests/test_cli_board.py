@@ -185,7 +185,7 @@ def test_the_live_view_uses_the_other_screen_and_leaves_the_transcript() -> None
     assert "What is 17 × 24?\nExplain." in after
     assert after.count("Alice [1] ") == 1
     assert "(unfinished)" in after
-    assert after.rstrip().splitlines()[-1].startswith("18 passes")
+    assert after.rstrip().splitlines()[-2].startswith("18 passes")
 
 
 def test_a_view_that_was_shown_nothing_prints_nothing() -> None:

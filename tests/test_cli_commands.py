@@ -16,7 +16,7 @@ import torch
 
 from cli_story import lines, parse, story, write
 from hogwild.cli import main, playback
-from hogwild.cli import models as models_verb
+from hogwild.cli.loading import loading
 from hogwild.errors import ModelUnsupported
 from hogwild.models import packaged
 
@@ -245,7 +245,7 @@ def test_models_check_tells_exactness_and_memory(
     assert told["exact"].startswith("yes: off by 2.0e-06 of the largest logit over 48 tokens in float32")
     assert told["positions"] == "2,048"
     assert told["KV cache"] == "1.0 KB a token · 1,024 tokens 1.0 MB"
-    assert told["KV pool"] == "6.4 MB by default here: 6,400 tokens"
+    assert told["KV pool"] == "6.4 MB, 6,400 tokens by default here"
 
 
 def test_models_check_tells_why_a_model_is_refused(
@@ -262,11 +262,16 @@ def test_models_check_tells_why_a_model_is_refused(
 
 
 def test_the_terminal_is_told_of_a_download(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
-    with models_verb.download("[b]tiny") as progress:
+    monkeypatch.setenv("HOGWILD_DEBUG", "1")  # leaves the environment alone
+    (tmp_path / "[b]tiny").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with loading("[b]tiny") as progress:
         progress(5_000_000, 98_000_000)
         time.sleep(0.15)
-    assert "loading [b]tiny" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "loading [b]tiny" in printed
+    assert "5.0 MB of 98.0 MB" in printed

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from hogwild import __version__
 from hogwild.cli import env, models, replay, run, text
 from hogwild.errors import HogwildError
 
@@ -26,7 +27,7 @@ app.command("env")(env.env)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"hogwild {env.version('hogwild')}")
+        typer.echo(f"hogwild {__version__}")
         raise typer.Exit
 
 

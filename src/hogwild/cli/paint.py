@@ -55,7 +55,7 @@ def entry_text(entry: Entry, style: str) -> Text:
 def gauge(part: int, whole: int, width: int, style: str = "cyan") -> Text:
     """A bar of ``width`` cells, filled by ``part`` of ``whole``."""
     filled = round(width * min(part / whole, 1.0)) if whole > 0 else 0
-    return Text.assemble(("━" * filled, style), ("━" * (width - filled), "grey35"))
+    return Text.assemble(("━" * filled, style), ("─" * (width - filled), "grey50"))
 
 
 def box(content: RenderableType, width: int, height: int, title: Text, note: str = "", style: str = "grey50") -> Panel:

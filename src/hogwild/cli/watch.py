@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from hogwild.cli import view
-from hogwild.cli.models import download
+from hogwild.cli.loading import loading
 from hogwild.cli.request import Request, check_writable
 from hogwild.team import events as ev
 
@@ -57,7 +57,7 @@ def answering_on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
 
 def _open_team(request: Request) -> Runner:
     """Load the model, fetching it first if need be, and gather the team."""
-    with download(request.model) as progress:
+    with loading(request.model) as progress:
         from hogwild.engine import Engine
         from hogwild.sampling import Sampling
         from hogwild.team import Team
