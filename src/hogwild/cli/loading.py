@@ -22,6 +22,7 @@ def hush(model: str) -> None:
     """
     if not os.environ.get("HOGWILD_DEBUG"):
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        os.environ.setdefault("HF_HUB_VERBOSITY", "error")
         if _is_here(model):
             os.environ.setdefault("TQDM_DISABLE", "1")
 
