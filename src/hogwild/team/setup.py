@@ -40,14 +40,18 @@ class Setup:
 
     def text(self, piece: str, **fields: Any) -> str:
         """Render a piece of the prompt with what every piece may use."""
-        common = {"names": self.names, "n": len(self.names), "form": self.settings.answer, "task": self.shown_task}
+        common: dict[str, Any] = {"names": self.names, "n": len(self.names), "form": self.settings.answer, "task": self.shown_task}
+        common["parts"] = self.all_parts()
         return self.prompts.render(piece, **(common | fields))
+
+    def all_parts(self) -> list[Part]:
+        """The parts of all workers, by number."""
+        return sorted((part for parts in self.parts.values() for part in parts), key=lambda part: part.number)
 
     def finisher_text(self) -> str:
         """What asks for the final answer; it shows the whole task and all parts."""
         thought = self.codec.thinking[1]
-        numbered = sorted((part for parts in self.parts.values() for part in parts), key=lambda part: part.number)
-        asked = self.text(f"finish_{self.settings.answer}", task=self.task, parts=numbered)
+        asked = self.text(f"finish_{self.settings.answer}", task=self.task)
         return f"\n{thought}\n\n{asked}" if thought else asked
 
     def read_prompt(self) -> Iterator[tuple[int, int, Workspace]]:
