@@ -205,7 +205,7 @@ def _answer(board: Board) -> Text | None:
 
 def _answer_box(board: Board, answer: Text, width: int, height: int) -> RenderableType:
     parsed = board.finished.answer if board.finished else None
-    note = _fitting(width - 6, text.one_line(parsed)) if parsed else ""
+    note = _fitting(width - 6, text.one_line(parsed)) if parsed and parsed != board.answer else ""
     return box(Tail([answer]), width, height, Text("answer", style="bold green"), note, "green")
 
 

@@ -27,7 +27,7 @@ _STOPS = {
     "cache": "the KV memory is full",
     "stopped": "the team was stopped",
 }
-_LEAVES = {"asked": "as asked", "done": "it is done", "window": "its window is full"}
+_LEAVES = {"asked": "left", "done": "is done", "window": "left: its window is full"}
 
 
 def notices(event: ev.Event) -> list[str]:
@@ -48,7 +48,7 @@ def _notice(event: ev.Event) -> str:
         case ev.WorkerJoined():
             told = f"{event.worker} joined"
         case ev.WorkerLeft():
-            told = f"{event.worker} left: {_LEAVES.get(event.reason, event.reason)}"
+            told = f"{event.worker} {_LEAVES.get(event.reason, f'left: {event.reason}')}"
         case ev.AnswerFound():
             told = f"{event.worker} found an answer in step {event.step}: {event.answer}"
         case ev.Snapshot():
