@@ -2,7 +2,8 @@
 
 A set may hold any of the pieces below; what it leaves out comes from the packaged ``default`` set. Each template is
 given ``names`` (all workers), ``n``, ``task``, ``me`` and the fields that the call names; ``turn.user`` and
-``turn.assistant`` switch turns in the model's own chat format.
+``turn.assistant`` switch turns in the model's own chat format. A template may extend a packaged one, such as
+``default/user.jinja``, whose block ``more`` stands right before the task.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class PromptSet:
             raise OptionError(f"{folder}: unknown template {unknown[0]}.jinja; known are {', '.join(PIECES)}")
         self.turns = turns
         self._environment = SandboxedEnvironment(
-            loader=ChoiceLoader([FileSystemLoader(folder), FileSystemLoader(FOLDER / "default")]),
+            loader=ChoiceLoader(
+                [FileSystemLoader(folder), FileSystemLoader(FOLDER / "default"), FileSystemLoader(FOLDER)]
+            ),
             undefined=StrictUndefined,
             autoescape=False,
             trim_blocks=True,
