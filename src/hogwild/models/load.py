@@ -5,13 +5,14 @@ Weights come from safetensors or GGUF, never from a pickle; code from a model's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from huggingface_hub.errors import HFValidationError
 from transformers import (
     AutoConfig,
@@ -21,6 +22,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from hogwild.errors import HogwildError, ModelCorrupt, ModelNotFound, ModelUnsupported, OptionError
 from hogwild.models import packaged
@@ -130,9 +132,9 @@ def _find(source: str | Path, progress: Progress | None) -> _Source:
 
 def _read(found: _Source, kind: Any, **options: Any) -> Any:
     """``kind.from_pretrained``, with every failure turned into one clear line."""
-    transformers.utils.logging.disable_progress_bar()
     try:
-        return kind.from_pretrained(found.place, **found.keywords, **options)
+        with _quiet():
+            return kind.from_pretrained(found.place, **found.keywords, **options)
     except HogwildError:
         raise
     except (OSError, HFValidationError) as error:
@@ -146,8 +148,21 @@ def _read(found: _Source, kind: Any, **options: Any) -> Any:
         if "does not recognize this architecture" in reason or "Unrecognized" in reason or "not supported" in reason:
             raise ModelUnsupported(f"{found.name}: {_first_line(error)}") from error
         raise ModelCorrupt(f"{found.name}: the model's files cannot be read ({reason})") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back transformers' progress bars and advice, which would run through a program's own output."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with redirect_stderr(io.StringIO()):  # the GGUF reader's bar knows no other way
+            yield
     finally:
-        transformers.utils.logging.enable_progress_bar()
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _explain_os_error(found: _Source, error: Exception) -> HogwildError:
