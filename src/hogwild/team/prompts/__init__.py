@@ -37,7 +37,7 @@ class PromptSet:
     """
 
     def __init__(self, name: str | Path, turns: Turns) -> None:
-        folder = Path(name) if Path(name).is_dir() else FOLDER / str(name)
+        folder = FOLDER / name if name in packaged_sets() else Path(name).expanduser()
         if not any(folder.glob("*.jinja")):
             raise OptionError(
                 f"prompt is {str(name)!r}: give one of {', '.join(packaged_sets())} or a folder with .jinja templates"
