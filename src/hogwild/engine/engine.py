@@ -8,7 +8,6 @@ logits = engine.forward([Row([prompt, b, a], [5]), Row([prompt, a, b], [7])])  #
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from hogwild.geometry import Layer
 from hogwild.models.hook import ARGUMENT, NAME
 from hogwild.models.load import Loaded, adopt, load_model, parse_dtype
 from hogwild.models.packaged import Progress
-from hogwild.models.probe import measure_layers
+from hogwild.models.probe import keeps_logits, measure_layers
 from hogwild.models.support import exact_positions
 
 PREFILL_CHUNK = 512
@@ -54,7 +53,7 @@ class Engine:
         self.report: ExactnessReport | None = None
         self.model.set_attn_implementation(NAME)
         layers = _measure(self.model, self.max_positions)
-        self._keeps_logits = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+        self._keeps_logits = keeps_logits(self.model)
         self.pool = Pool(
             layers,
             _default_memory(slot_bytes(layers, self.dtype) * self.max_positions) if kv_memory is None else kv_memory,

@@ -61,8 +61,8 @@ def probe_attention(
 
 
 def describe_mask(*, mask_function: MaskRule, **_: Any) -> Tensor:
-    """The registered mask function of the probe: an empty tensor that carries the rule in place of a mask."""
-    mask = torch.empty(0)
+    """The registered mask function of the probe: a token tensor that carries the rule in place of a mask."""
+    mask = torch.empty(1, 1, 1, 1)
     mask.hogwild_rule = mask_function  # type: ignore[attr-defined]
     return mask
 

@@ -9,6 +9,7 @@ off the keyword arguments of the call.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -89,12 +90,19 @@ def _record(model: PreTrainedModel, positions: list[int]) -> dict[int, Call]:
     places = torch.tensor([positions], device=model.device)
     # Given a mask of padding, transformers does not take gaps between positions for the borders of packed sequences.
     everything = torch.ones_like(tokens)
+    keep = {"logits_to_keep": torch.arange(len(positions), device=model.device)} if keeps_logits(model) else {}
     model.set_attn_implementation(PROBE)
     try:
-        model(input_ids=tokens, position_ids=places, attention_mask=everything, use_cache=False, **{ARGUMENT: recorder})
+        inputs = {"input_ids": tokens, "position_ids": places, "attention_mask": everything, **keep}
+        model(**inputs, use_cache=False, **{ARGUMENT: recorder})
     finally:
         model.set_attn_implementation(NAME)
     return recorder.calls
+
+
+def keeps_logits(model: PreTrainedModel) -> bool:
+    """Whether the model's forward can be told for which tokens to compute logits."""
+    return "logits_to_keep" in inspect.signature(model.forward).parameters
 
 
 def _positions(max_positions: int) -> list[int]:
