@@ -191,8 +191,8 @@ def _identify(query: Tensor, positions: list[int], rotaries: list[Rotary], where
             best, least = rotary, error
     if not least <= allowed:
         raise ModelUnsupported(
-            f"{where}: positions are not a fixed rotation of the query (off by {least / largest:.1e} of its length): "
-            "learned positions, ALiBi or dynamic RoPE cannot be moved exactly"
+            f"{where}: positions are not a rotation that the model's own frequencies explain (off by "
+            f"{least / largest:.1e} of the query): learned positions, ALiBi and the like cannot be moved exactly"
         )
     return best
 

@@ -41,14 +41,14 @@ def rope_parameters(config: PreTrainedConfig) -> Iterator[dict[str, Any]]:
 def exact_positions(config: PreTrainedConfig) -> int:
     """How many positions a view may have.
 
-    LongRoPE changes all its frequencies once a context is longer than the original window, so it is exact up to
-    there and not beyond.
+    Beyond the original window, LongRoPE changes all its frequencies and Ministral 3 scales its queries by their
+    position: both are exact up to there.
     """
     text = config.get_text_config()
     positions = getattr(text, "max_position_embeddings", None)
     if not positions:
         raise ModelUnsupported(f"{config.model_type}: the config names no max_position_embeddings: no RoPE model")
     for rope in rope_parameters(text):
-        if rope.get("rope_type") == "longrope":
+        if rope.get("rope_type") == "longrope" or rope.get("llama_4_scaling_beta"):
             positions = min(positions, int(rope["original_max_position_embeddings"]))
     return int(positions)

@@ -1,0 +1,24 @@
+"""What all tests share: no network, repeatable randomness, and engines on tiny random models."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no test may reach a model hub
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import hypothesis
+import pytest
+
+from hogwild.engine import Engine
+from tiny import tiny_engine
+
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("explore", deadline=None, print_blob=True, max_examples=1000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+@pytest.fixture
+def engine() -> Engine:
+    """An engine of its own for each test, on a tiny Llama; its pool has 16 pages of 64 tokens."""
+    return tiny_engine("Llama", kv_memory=16 * 64 * 1024)
