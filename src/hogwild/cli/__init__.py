@@ -48,6 +48,7 @@ def hogwild(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command with ``arguments`` (default: the process's own) and return its exit code."""
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries would run through our output
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # what a terminal's encoding lacks becomes "?", never an error
             stream.reconfigure(errors="replace")

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hogwild.cli import options as opt
 from hogwild.cli import text
-from hogwild.cli.loading import hush, loading
+from hogwild.cli.loading import loading
 from hogwild.errors import ModelUnsupported
 
 if TYPE_CHECKING:
@@ -41,19 +41,21 @@ def list_models() -> None:
     from hogwild.models.families import FAMILIES
 
     out = Console()
+    if not out.is_terminal:
+        out.width = 250  # so that a row is a line
     table = _table("packaged model", "size", "cached", "licence", "what it is")
     for model in packaged.MODELS.values():
         here = Text("yes", style="green") if model.is_cached else Text("no", style="dim")
         table.add_row(Text(model.name), text.size(model.size_bytes), here, model.licence, model.what)
-    _print_table(out, table)
+    out.print(table)
     out.print(Text(f"The cache is {packaged.cache_folder()}", style="dim"), soft_wrap=True)
     out.print()
-    table = _table("family", "status", "difference", "notes")
+    table = _table("family", "status", "off by", "notes")
     for family in FAMILIES:
         status = Text(family.status, style="red" if family.status == "refused" else "green")
         difference = "" if family.difference is None else f"{family.difference:.0e}"
         table.add_row(Text(family.name), status, difference, Text(family.notes))
-    _print_table(out, table)
+    out.print(table)
 
 
 @app.command("pull")
@@ -74,7 +76,6 @@ def check_model(
     trust_remote_code: opt.TrustRemoteCode = False,
 ) -> None:
     """Load MODEL, test that it is exact here, and tell what it needs."""
-    hush(model)
     out = Console()
     try:
         with loading(model) as progress:
@@ -118,11 +119,6 @@ def _findings(engine: Engine) -> Iterator[tuple[str, str]]:
 
 def _table(*columns: str) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number == 0, max_width=14 if column == "status" else None)
     return table
-
-
-def _print_table(out: Console, table: Table) -> None:
-    """As wide as the terminal; elsewhere as wide as it needs to be, so that a line is a row."""
-    out.print(table, width=None if out.is_terminal else 300, crop=False)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from hogwild.cli import options as opt
 from hogwild.cli import request as req
-from hogwild.cli.loading import hush
 from hogwild.errors import OptionError
 
 
@@ -69,7 +68,6 @@ def run(
         kv_memory=req.parse_bytes("--kv-memory", kv_memory) if kv_memory else None,
         trust_remote_code=trust_remote_code,
     )
-    hush(model)
     from hogwild.cli.watch import watch
 
     watch(request, trace, json=json, quiet=quiet)
