@@ -115,8 +115,12 @@ class Block:
         if not 0 <= begin <= end <= len(self):
             raise BlockError(f"tokens {begin} to {end} are not all in the block, which has {len(self)}")
         shorter = self.fork()
-        shorter.truncate(begin)
-        shorter.extend(self, end)
+        try:
+            shorter.truncate(begin)
+            shorter.extend(self, end)
+        except BaseException:
+            shorter.free()  # at once, whoever keeps the error and with it the block
+            raise
         return shorter
 
     # What follows serves the engine: a write is reserve, then the keys, then commit.
