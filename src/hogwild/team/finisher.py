@@ -6,15 +6,14 @@ after a snapshot. Its passes are no part of the budget (paper, section 4.1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-import torch
-from torch import Tensor
+from collections.abc import Iterator
+from itertools import islice
 
 from hogwild.engine import Block, Row
 from hogwild.errors import CacheFull, WindowError
-from hogwild.sampling import Sampling, sample, uniform
-from hogwild.team.answer import find_answer
+from hogwild.sampling import Sampling
+from hogwild.team.answer import boxed, find_answer
+from hogwild.team.chooser import write_alone
 from hogwild.team.layout import Layout
 from hogwild.team.setup import Setup
 from hogwild.team.text import Reader
@@ -46,7 +45,8 @@ class Finisher:
             self._read_transcript(space, blocks)
             blocks.append(self._engine.block())
             logits = self._engine.prefill(blocks, self._setup.codec.encode(self._setup.finisher_text()))
-            yield from self._write(blocks, logits)
+            tokens = write_alone(self._engine, blocks, logits, self._sampling, self._setup.settings.seed, ANSWERER)
+            yield from self._read(islice(tokens, self._setup.settings.longest_answer))
         except (CacheFull, WindowError):
             return
         finally:
@@ -57,30 +57,29 @@ class Finisher:
         """The parsed answer, or None, and the text to show, of what `ask` yielded."""
         if self._form == "text":
             return text.strip() or None, text.strip()
-        shown = self._setup.finisher_text().rsplit("\n", 1)[-1] + text
-        return find_answer(shown, self._form, self._setup.task), shown.strip()
+        begun = self._setup.finisher_text().rsplit("\n", 1)[-1]
+        shown = begun + (text.lstrip() if self._form == "number" else text)
+        return find_answer(shown, self._form), shown.strip()
 
     def _read_transcript(self, space: Workspace, blocks: list[Block]) -> None:
         """Append forks of all that was written to ``blocks``, and feed into them what is pending."""
-        finished, *unfinished = self._layout.transcript(space)
-        blocks += [block.fork() for block in finished]
+        blocks += [block.fork() for block in self._layout.finished(space)]
         base, rows = list(blocks), list[Row]()
-        for (block,), member in zip(unfinished, space.members, strict=True):
-            step = block.fork()
-            blocks.append(step)
-            if member.body.strip():
-                rows.append(Row([*base, step], member.pending))
-            blocks.append(space.mark.fork())
+        for member in space.members:
+            own = member.block.fork()
+            blocks.append(own)
+            if member.body.strip():  # an unfinished step
+                blocks.append(space.mark.fork())
+                if member.pending:
+                    rows.append(Row([*base, own], member.pending))
         if rows:
             self._engine.forward(rows)
 
-    def _write(self, view: Sequence[Block], logits: Tensor) -> Iterator[str]:
-        """Sample until the model ends its turn, the form is complete or the answer's tokens are used up."""
-        codec, settings = self._setup.codec, self._setup.settings
-        reader, text = Reader(codec), ""
-        for index in range(settings.longest_answer):
-            seen = torch.tensor([token for block in view for token in block.tokens], device=logits.device)
-            token = sample(logits, self._sampling, uniform(settings.seed, ANSWERER, index), seen)
+    def _read(self, tokens: Iterator[int]) -> Iterator[str]:
+        """Pieces of text until the model ends its turn or the form is complete."""
+        codec, text = self._setup.codec, ""
+        reader = Reader(codec)
+        for token in tokens:
             if token in codec.end_ids:
                 return
             piece = reader.push(token)
@@ -88,13 +87,12 @@ class Finisher:
             yield piece
             if is_complete(self._form, text):
                 return
-            logits = self._engine.forward([Row(view, [token])])[0]
 
 
 def is_complete(form: str, text: str) -> bool:
     """Whether an answer that was begun for the model has come to its end. Free text ends where the model ends it."""
     if form == "boxed":
-        return text.count("}") > text.count("{")
+        return boxed("\\boxed{" + text) is not None
     if form == "number":
-        return "\n" in text.lstrip("\n")
+        return "\n" in text.lstrip()
     return form == "code" and "\n```" in text

@@ -9,7 +9,7 @@ A layout of your own is any object with these methods.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hogwild.engine import Block
 from hogwild.errors import OptionError
@@ -17,6 +17,7 @@ from hogwild.team.worker import Member
 from hogwild.team.workspace import FinishedStep, Workspace
 
 
+@runtime_checkable
 class Layout(Protocol):
     """The rule that makes the views of a team."""
 
@@ -27,14 +28,14 @@ class Layout(Protocol):
     def view(self, space: Workspace, member: Member) -> list[Block]:
         """The blocks that a worker attends to, in order; the last one is ``member.block``."""
 
-    def transcript(self, space: Workspace) -> list[list[Block]]:
-        """All that was written, for a reader of the whole: finished text first, then each unfinished step alone."""
+    def finished(self, space: Workspace) -> list[Block]:
+        """What a reader of the whole sees before each ``member.block``: the prompt and all text that is in no other."""
 
     def end_step(self, space: Workspace, member: Member) -> None:
         """``member.block`` ends with a finished step, ``member.text``: keep it, and make room for the next one."""
 
     def leave(self, space: Workspace, member: Member) -> None:
-        """A worker has left ``space.members``: keep its finished steps, free the rest of what it wrote."""
+        """A worker is about to leave ``space.members``: keep its finished steps, and free ``member.block``."""
 
 
 def private(member: Member) -> list[Block]:
@@ -56,9 +57,9 @@ class Combined:
         unfinished = [other.block for other in others]
         return [space.prompt, space.history, space.others, *unfinished, *header, *private(member), member.block]
 
-    def transcript(self, space: Workspace) -> list[list[Block]]:
+    def finished(self, space: Workspace) -> list[Block]:
         """See `Layout`."""
-        return [[space.prompt, space.history], *([member.block] for member in space.members)]
+        return [space.prompt, space.history]
 
     def end_step(self, space: Workspace, member: Member) -> None:
         """Move the step into the history."""
@@ -94,9 +95,9 @@ class Contiguous:
         others = [other.block for other in space.other_members(member)]
         return [space.prompt, space.history, *others, *private(member), member.block]
 
-    def transcript(self, space: Workspace) -> list[list[Block]]:
+    def finished(self, space: Workspace) -> list[Block]:
         """See `Layout`."""
-        return [[space.prompt, space.history], *([member.block] for member in space.members)]
+        return [space.prompt, space.history]
 
     def end_step(self, space: Workspace, member: Member) -> None:
         """Note where the step is; it stays there."""
@@ -120,9 +121,9 @@ LAYOUTS: dict[str, type[Layout]] = {layout.name: layout for layout in (Contiguou
 
 
 def make_layout(layout: str | Layout) -> Layout:
-    """A layout from its name, or the user's own as it is. Raises `OptionError` for an unknown name."""
-    if not isinstance(layout, str):
-        return layout
-    if layout not in LAYOUTS:
-        raise OptionError(f"layout is {layout!r}: give one of {', '.join(LAYOUTS)}")
-    return LAYOUTS[layout]()
+    """A layout from its name, or the user's own as it is. Raises `OptionError` for what is neither."""
+    if isinstance(layout, str) and layout in LAYOUTS:
+        return LAYOUTS[layout]()
+    if isinstance(layout, (str, type)) or not isinstance(layout, Layout):
+        raise OptionError(f"layout is {layout!r}: give one of {', '.join(LAYOUTS)}, or an object that is a Layout")
+    return layout

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from itertools import islice
 
-from hogwild.engine import Engine, Row
-from hogwild.sampling import Sampling, sample, uniform
+from hogwild.errors import CacheFull, WindowError
+from hogwild.sampling import Sampling
+from hogwild.team.chooser import write_alone
 from hogwild.team.parts import parse_plan
-from hogwild.team.text import Codec
+from hogwild.team.setup import Setup
 
 PLAN_TOKENS = 256
 """The most tokens that a plan may take."""
@@ -15,22 +17,29 @@ PLAN_TOKENS = 256
 PARTS_PER_WORKER = 4
 """The most parts a worker that a plan may ask for."""
 
+PLANNER = -2
+"""The planner's number where workers have theirs: it draws random numbers of its own."""
 
-def plan_parts(
-    engine: Engine, codec: Codec, question: str, limit: int, sampling: Sampling, seed: int
-) -> tuple[list[str], int]:
-    """Ask the model for the parts; returns them (perhaps none) and the passes that it took."""
-    block = engine.block()
+
+def plan_parts(setup: Setup, sampling: Sampling, stopped: Callable[[], bool]) -> tuple[list[str], int]:
+    """Ask the model for the parts; returns them (perhaps none) and the passes that it took.
+
+    A plan takes at most half the budget, and ends early when there is no more room or ``stopped`` says so.
+    """
+    engine, codec, settings = setup.engine, setup.codec, setup.settings
+    limit = PARTS_PER_WORKER * len(setup.names)
+    block, written = engine.block(), list[int]()
     try:
-        logits = engine.prefill([block], codec.encode(codec.chat(question)))
-        written = list[int]()
-        while len(written) < PLAN_TOKENS:
-            seen = torch.tensor(block.tokens, device=logits.device)
-            token = sample(logits, sampling, uniform(seed, -2, len(written)), seen)
-            if token in codec.end_ids:
+        question = codec.skip_thoughts(codec.chat(setup.text("plan", limit=limit)))
+        logits = engine.prefill([block], codec.encode(question))
+        tokens = write_alone(engine, [block], logits, sampling, settings.seed, PLANNER)
+        for token in islice(tokens, min(PLAN_TOKENS, settings.budget // 2)):
+            if token in codec.end_ids or stopped():
                 break
             written.append(token)
-            logits = engine.forward([Row([block], [token])])[0]
-        return parse_plan(codec.decode(written), limit), len(written)
+    except (CacheFull, WindowError):
+        if not written:
+            raise
     finally:
         block.free()
+    return parse_plan(codec.decode(written), limit), len(written)

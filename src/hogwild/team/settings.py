@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from hogwild.errors import OptionError
@@ -34,22 +35,27 @@ class Settings:
     layout: str = "combined"
     budget: int = 512
     seed: int = 0
-    prompt: str = "default"
+    prompt: str | Path = "default"
     answer: str = "text"
     answer_tokens: int | None = None
     on_full: str = "stop"
-    snapshots: tuple[int, ...] = ()
+    snapshots: Sequence[int] = ()
     check_every: int = 1024
 
     def __post_init__(self) -> None:
         _at_least("budget", self.budget, 1)
+        _at_least("seed", self.seed, 0)
         _at_least("check_every", self.check_every, 0)
         _one_of("answer", self.answer, list(ANSWER_TOKENS))
         _one_of("on_full", self.on_full, ON_FULL)
         if self.answer_tokens is not None:
             _at_least("answer_tokens", self.answer_tokens, 1)
+        if not isinstance(self.snapshots, (tuple, list)):
+            raise OptionError(f"snapshots is {self.snapshots!r}: give a tuple of budgets, in passes")
         for budget in self.snapshots:
             _at_least("snapshots", budget, 1)
+        if not isinstance(self.prompt, (str, Path)):
+            raise OptionError(f"prompt is {self.prompt!r}: give the name of a prompt set or a folder")
 
     @property
     def longest_answer(self) -> int:
@@ -57,8 +63,8 @@ class Settings:
         return self.answer_tokens or ANSWER_TOKENS[self.answer]
 
     def as_dict(self) -> dict[str, Any]:
-        """For a trace."""
-        return asdict(self)
+        """For a trace: as JSON has it."""
+        return asdict(self) | {"prompt": str(self.prompt), "snapshots": list(self.snapshots)}
 
 
 def _at_least(name: str, value: int, least: int) -> None:

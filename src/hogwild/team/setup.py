@@ -8,18 +8,22 @@ from typing import Any
 from hogwild.engine import PREFILL_CHUNK, Block, Engine, Row
 from hogwild.errors import WindowError
 from hogwild.team.parts import Part
-from hogwild.team.prompts import PromptSet
+from hogwild.team.prompts import PIECES, PromptSet
 from hogwild.team.settings import Settings
 from hogwild.team.text import Codec, Reader
 from hogwild.team.worker import Member, Worker
 from hogwild.team.workspace import Workspace
 
 STEP_ROOM = 64
-"""Tokens that must be left for the workers' own text when a team starts."""
+"""Tokens that must be left for each worker's own text when a team starts."""
 
 
 class Setup:
-    """Makes the blocks of a team. Text comes from the prompt set, tokens from the codec."""
+    """Makes the blocks of a team. Text comes from the prompt set, tokens from the codec.
+
+    Attributes: ``names`` of all workers so far, ``parts`` of each that has some, ``task`` and ``shown_task``, which is
+    what the workers see of it. What a person wrote, names and parts too, is harmless when it gets into a prompt.
+    """
 
     def __init__(
         self, engine: Engine, codec: Codec, prompts: PromptSet, settings: Settings, task: str, workers: Sequence[Worker]
@@ -38,32 +42,48 @@ class Setup:
         """One worker alone: the model's ordinary output, with nothing around it."""
         return len(self.names) == 1
 
+    def share_out(self, shares: Sequence[Sequence[Part]]) -> None:
+        """Give the workers their parts, in order."""
+        harmless = [[Part(part.number, self.codec.harmless(part.text)) for part in share] for share in shares]
+        self.parts = dict(zip(self.names, harmless, strict=True))
+
     def text(self, piece: str, **fields: Any) -> str:
         """Render a piece of the prompt with what every piece may use."""
-        common: dict[str, Any] = {"names": self.names, "n": len(self.names), "form": self.settings.answer, "task": self.shown_task}
-        common["parts"] = self.all_parts()
-        return self.prompts.render(piece, **(common | fields))
+        harmless = self.codec.harmless
+        common: dict[str, Any] = {"names": list(map(harmless, self.names)), "n": len(self.names)}
+        common |= {"form": self.settings.answer, "task": self.shown_task, "parts": self.all_parts()}
+        shown = {key: harmless(value) if isinstance(value, str) else value for key, value in fields.items()}
+        return self.prompts.render(piece, **(common | shown))
 
     def all_parts(self) -> list[Part]:
         """The parts of all workers, by number."""
         return sorted((part for parts in self.parts.values() for part in parts), key=lambda part: part.number)
 
+    def check_templates(self) -> None:
+        """Render every piece once, so that a broken one is known before the team starts. Raises `OptionError`."""
+        fields = {"me": self.names[0], "index": 0, "step": 1, "role": "", "name": "You", "text": "", "limit": 4}
+        for piece in PIECES:
+            self.text(piece, **fields)
+
     def finisher_text(self) -> str:
         """What asks for the final answer; it shows the whole task and all parts."""
-        thought = self.codec.thinking[1]
+        closing = self.codec.thinking[1]
         asked = self.text(f"finish_{self.settings.answer}", task=self.task)
-        return f"\n{thought}\n\n{asked}" if thought else asked
+        if asked.endswith(self.codec.turns.assistant):  # the answer is a turn of its own
+            asked = self.codec.skip_thoughts(asked)
+        return f"\n{closing}\n\n{asked}" if closing else asked
 
-    def read_prompt(self) -> Iterator[tuple[int, int, Workspace]]:
-        """Read the prompt in chunks; yields (tokens done, tokens in all, the workspace it goes to)."""
-        tokens = self.codec.encode(self.codec.chat(self.text("user")) + self.text("history"))
-        self._check_window(len(tokens))
-        block = self.engine.block
-        space = Workspace(self.engine, block(), block(), block(), block(), block())
+    def read_prompt(self, space: Workspace) -> Iterator[tuple[int, int]]:
+        """Read the prompt into the workspace, in chunks; yields (tokens done, tokens in all)."""
+        prompt = self.codec.chat(self.text("user"))
+        if not self.solo:
+            prompt = self.codec.open_thoughts(prompt)
+        tokens = self.codec.encode(prompt + self.text("history"))
+        self.check_room(len(tokens))
         for first in range(0, len(tokens), PREFILL_CHUNK):
             chunk = tokens[first : first + PREFILL_CHUNK]
             self.engine.forward([Row([space.prompt], chunk)])
-            yield first + len(chunk), len(tokens), space
+            yield first + len(chunk), len(tokens)
         if not self.solo:
             self._write(space, space.others, self.text("others"))
         self._write(space, space.mark, self.text("mark"))
@@ -73,15 +93,16 @@ class Setup:
         member = Member(worker, self.names.index(worker.name), self.engine.block(), Reader(self.codec))
         parts = self.parts.get(worker.name, [])
         if worker.prompt or parts:
-            member.private = self.engine.block()
-            role = self.codec.harmless(worker.prompt or "")
-            self._write(space, member.private, self.text("private", me=worker.name, role=role, parts=parts))
+            private = self.text("private", me=worker.name, role=worker.prompt or "", parts=parts)
+            member.private = self._written(space, private)
         if not self.solo:
-            member.header = self.engine.block()
-            self._write(space, member.header, self.text("own", me=worker.name))
-        opening = self.text("opening", me=worker.name, index=member.index, parts=parts)
-        self.begin_step(member, [], worker.opening if worker.opening is not None else opening)
-        if not member.pending:  # one worker alone: the last token of the prompt is fed again by nobody
+            member.header = self._written(space, self.text("own", me=worker.name))
+        if worker.opening is not None:
+            opening = self.codec.harmless(worker.opening)
+        else:
+            opening = self.text("opening", me=worker.name, index=member.index, parts=parts)
+        self.begin_step(member, [], opening)
+        if not member.pending:
             self._hand_over_last_token(space, member)
         space.members.append(member)
         return member
@@ -92,13 +113,22 @@ class Setup:
         member.prefix = self.text("step", me=member.name, step=member.step, parts=parts) + words
         member.text = member.prefix
         lead = "" if carried or self.solo or member.private is not None else "\n\n"
-        member.pending = [*carried, *(self.codec.encode(lead + member.prefix) if member.prefix else [])]
-        member.reader = Reader(self.codec)
+        member.pending = [*carried, *self.codec.encode(lead + member.prefix)]
+        member.reader = Reader(self.codec, member.pending)
 
-    def reserve(self, workers: int) -> int:
+    def reserve(self) -> int:
         """Tokens of a view that are kept free for the finisher: marks, question, answer and what is pending."""
         asked = len(self.codec.encode(self.finisher_text())) + self.settings.longest_answer
-        return asked + (workers + 1) * (len(self.codec.encode(self.text("mark"))) + 2)
+        return asked + (len(self.names) + 1) * (len(self.codec.encode(self.text("mark"))) + 2)
+
+    def check_room(self, tokens: int) -> None:
+        """Raise `WindowError` when the workers have no room to write after so many tokens."""
+        room = self.engine.max_positions - self.reserve() - STEP_ROOM * len(self.names)
+        if tokens > room:
+            raise WindowError(
+                f"the task and its prompt are {tokens} tokens long, but only {max(room, 0)} of the model's "
+                f"{self.engine.max_positions} positions are left for them: shorten the task or take another model"
+            )
 
     def _hand_over_last_token(self, space: Workspace, member: Member) -> None:
         """A worker must bring a token to its first pass: it takes the last one of what stands right before it."""
@@ -106,15 +136,13 @@ class Setup:
         member.pending = [before.tokens[-1]]
         before.truncate(len(before) - 1)
 
+    def _written(self, space: Workspace, text: str) -> Block | None:
+        """A new block with a text in it, or None if that is empty."""
+        block = self.engine.block()
+        self._write(space, block, text)
+        return block if len(block) else None
+
     def _write(self, space: Workspace, block: Block, text: str) -> None:
         tokens = self.codec.encode(text)
         if tokens:
             self.engine.prefill([space.prompt, space.history, block], tokens)
-
-    def _check_window(self, prompt: int) -> None:
-        room = self.engine.max_positions - self.reserve(len(self.names)) - STEP_ROOM * len(self.names)
-        if prompt > room:
-            raise WindowError(
-                f"the task and its prompt are {prompt} tokens long, but only {max(room, 0)} of the model's "
-                f"{self.engine.max_positions} positions are left for them: shorten the task or take another model"
-            )

@@ -7,35 +7,37 @@ for event in team.run():
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from hogwild.engine import Engine, Row
-from hogwild.errors import CacheFull, OptionError, WindowError
+from hogwild.errors import HogwildError, OptionError
 from hogwild.sampling import Sampling
 from hogwild.team import events
-from hogwild.team.answer import find_answer
 from hogwild.team.chooser import Chooser
 from hogwild.team.events import Event
 from hogwild.team.finisher import Finisher
 from hogwild.team.layout import Layout, make_layout
-from hogwild.team.parts import deal
-from hogwild.team.planner import PARTS_PER_WORKER, plan_parts
+from hogwild.team.parts import Part, cut, deal
+from hogwild.team.planner import plan_parts
+from hogwild.team.progress import Progress
 from hogwild.team.prompts import PromptSet
+from hogwild.team.scribe import Scribe
 from hogwild.team.settings import make_settings
 from hogwild.team.setup import Setup
-from hogwild.team.steps import ends_step
-from hogwild.team.text import Codec, end_ids
+from hogwild.team.text import Codec, clean, end_ids
 from hogwild.team.versions import versions
 from hogwild.team.window import drop_steps, longest_view
-from hogwild.team.worker import MAX_WORKERS, Member, Worker, make_workers
-from hogwild.team.workspace import FinishedStep, Workspace
+from hogwild.team.worker import MAX_WORKERS, Worker, check_name, make_workers
+from hogwild.team.workspace import Workspace
 
 Assign = str | Sequence[str | Sequence[str]]
-Request = Callable[[Workspace], list[Event]]
+Request = Callable[[Workspace], Iterator[Event]]
+
+LONGEST_SAY = 0.25
+"""The share of the model's positions that one message of a person may take."""
 
 
 class Team:
@@ -45,167 +47,122 @@ class Team:
     what: ``none`` (the workers decide), a list of parts, or ``plan`` (a first pass lists them). ``sampling`` is by
     default the model's own. All other options are those of `Settings`. Raises `OptionError` for what cannot be.
 
-    Attributes: ``passes`` done, ``answer`` (parsed, or None), ``reason`` why it has stopped (or None), ``space``, the
-    blocks (None before the first pass).
+    Attributes: ``space``, the blocks (None before the first pass); see `Progress` for ``passes``, ``answer`` and
+    ``reason``.
     """
 
     def __init__(
         self,
         engine: Engine,
         task: str,
-        workers: int | list[Worker] = 2,
+        workers: int | Sequence[Worker] = 2,
         *,
         layout: str | Layout = "combined",
         assign: Assign = "none",
         sampling: Sampling | None = None,
-        names: list[str] | None = None,
+        names: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        if not task.strip():
-            raise OptionError("task is empty: say what the team should do")
+        if not isinstance(task, str) or not task.strip():
+            raise OptionError(f"task is {task!r}: say what the team should do")
+        if sampling is not None and not isinstance(sampling, Sampling):
+            raise OptionError(f"sampling is {sampling!r}: give a Sampling, or None for the model's own")
         self.engine = engine
-        self.task = task
+        self.task = clean(task)
         self.workers = make_workers(workers, names)
-        self.layout = make_layout(layout)
-        if len(self.workers) == 1 and self.layout.name == "combined":
-            self.layout = make_layout("contiguous")  # one worker's view is the same, and nothing is ever moved
+        # One worker's view is the same in both, and in contiguous nothing is ever moved.
+        one_alone = len(self.workers) == 1 and layout == "combined"
+        self.layout = make_layout("contiguous" if one_alone else layout)
         self.settings = make_settings(layout=self.layout.name, **options)
         self.sampling = sampling or Sampling.from_generation_config(engine.generation_config)
         self.codec = Codec(engine.tokenizer, engine.vocab_size, end_ids(engine.generation_config))
         prompts = PromptSet(self.settings.prompt, self.codec.turns)
-        self.setup = Setup(engine, self.codec, prompts, self.settings, task, self.workers)
+        self.setup = Setup(engine, self.codec, prompts, self.settings, self.task, self.workers)
+        self.setup.check_templates()
+        self.progress = Progress({worker.name: 0 for worker in self.workers})
+        self.chooser = Chooser(self.setup, self.sampling)
+        self.scribe = Scribe(self.setup, self.layout, self.chooser, self.progress)
         self.finisher = Finisher(self.setup, self.layout, self.sampling)
         self.assign = assign
-        if not isinstance(assign, str):
-            self._share_out(assign)
-        elif assign not in ("none", "plan"):
-            raise OptionError(f"assign is {assign!r}: give none, plan or a list of parts")
+        if assign not in ("none", "plan"):
+            self.setup.share_out(deal(assign, len(self.workers)))
         self.space: Workspace | None = None
-        self.passes = 0
-        self.answer: str | None = None
-        self.reason: str | None = None
-        self._began = time.perf_counter()
-        self._decode_began = self._began
+        self._room = 0  # tokens that a view may have
         self._requests: deque[Request] = deque()
-        self._answer_text = ""
-        self._unchecked = 0  # tokens since the last question about redundant work
-        self._written: dict[str, int] = {worker.name: 0 for worker in self.workers}
-        self._prompt_tokens = 0
+        self._stop_asked = False
         self._snapshots_left = sorted(set(self.settings.snapshots))
-        self._chooser = self._make_chooser()
+
+    @property
+    def passes(self) -> int:
+        """Forward passes done so far."""
+        return self.progress.passes
+
+    @property
+    def answer(self) -> str | None:
+        """The parsed final answer, or None."""
+        return self.progress.answer
+
+    @property
+    def reason(self) -> str | None:
+        """Why the team has stopped (``answer``, ``done``, ``budget``, ``window``, ``cache``, ``stopped``), or None."""
+        return self.progress.reason
 
     # One pass.
 
     def step(self) -> list[Event]:
-        """Do one pass: every worker reads its view and writes one token."""
-        happened, space = self._before_pass()
+        """Do one pass: every worker reads its view and writes one token. Does nothing once there is a `reason`."""
+        happened, space = list(self._between_passes()), self._space()
         if self.reason:
             return happened
         members = list(space.members)
-        views = [self.layout.view(space, member) for member in members]
-        logits = self.engine.forward([Row(view, m.pending) for view, m in zip(views, members, strict=True)])
-        tokens = [self._chooser.choose(*one) for one in zip(members, views, logits, strict=True)]
-        self.passes += 1
-        for member, token in zip(members, tokens, strict=True):
-            happened += self._commit(space, member, token)
+        with self.progress.limits():
+            views = [self.layout.view(space, member) for member in members]
+            logits = self.engine.forward([Row(view, m.pending) for view, m in zip(views, members, strict=True)])
+            tokens = [self.chooser.choose(*one) for one in zip(members, views, logits, strict=True)]
+            self.progress.passes += 1
+            for member, token in zip(members, tokens, strict=True):
+                happened += self.scribe.commit(space, member, token)
         return happened
 
-    def _before_pass(self) -> tuple[list[Event], Workspace]:
-        """What was asked for between two passes, and what the budget and the window say."""
-        happened = list(self.prepare())
+    def _between_passes(self) -> Iterator[Event]:
+        """What was asked for, and what the budget and the window say."""
+        yield from self.prepare()
         space = self._space()
-        while self._requests:
-            happened += self._requests.popleft()(space)
-        if self.passes >= self.settings.budget:
-            self.reason = self.reason or "budget"
-        if not space.members:
-            self.reason = self.reason or "done"
-        return happened + ([] if self.reason else self._make_room(space)), space
+        with self.progress.limits():
+            while self._requests and not self.reason:
+                yield from self._requests.popleft()(space)
+            if not space.members:
+                self.progress.stop("done")
+            if self._stop_asked:
+                self.progress.stop("stopped")
+            if self.passes >= self.settings.budget:
+                self.progress.stop("budget")
+            if not self.reason:
+                yield from self._make_room(space)
 
-    def _commit(self, space: Workspace, member: Member, token: int) -> list[Event]:
-        """Write down what a worker has sampled, and end its step or its work where that says so."""
-        member.written += 1
-        self._written[member.name] = member.written
-        self._unchecked += 1
-        if token in self.codec.end_ids:
-            return self._end_work(space, member)
-        piece = member.reader.push(token)
-        ends = ends_step(member.body, piece)
-        member.text += piece
-        member.pending = [token]
-        now = self._now(worker=member.name, step=member.step)
-        happened: list[Event] = [events.Token(**now, token=token, text=piece)]
-        if self._chooser.stopped(member):
-            happened += self._end_work(space, member)
-        elif ends:
-            happened += [*self._end_step(space, member), *self._begin_step(member, token)]
-        return happened
-
-    def _end_step(self, space: Workspace, member: Member) -> list[Event]:
-        """The step moves to where its layout keeps finished ones; it may hold the answer."""
-        now = self._now(worker=member.name, step=member.step)
-        self.layout.end_step(space, member)
-        happened: list[Event] = [events.StepFinished(**now, text=member.text.strip())]
-        answer = find_answer(member.body, self.settings.answer, self.task)
-        if answer is not None and self.answer is None:
-            self.answer, self.reason, self._answer_text = answer, "answer", member.body.strip()
-            happened.append(events.AnswerFound(**now, answer=answer))
-        return happened
-
-    def _begin_step(self, member: Member, carried: int) -> list[Event]:
-        """The next step begins with the token that ended the last one, the worker's name and, when due, the check."""
-        member.step += 1
-        due = 0 < self.settings.check_every <= self._unchecked and not self.setup.solo
-        check = self.setup.text("check", me=member.name) if due else ""
-        self.setup.begin_step(member, [carried], check)
-        now = self._now(worker=member.name, step=member.step)
-        happened: list[Event] = [events.StepStarted(**now, text=member.prefix)]
-        if due:
-            self._unchecked = 0
-            happened.append(events.CheckAsked(**now))
-        return happened
-
-    def _end_work(self, space: Workspace, member: Member) -> list[Event]:
-        """A worker has nothing more to write: its last step is finished, and it leaves."""
-        happened = self._end_step(space, member) if member.body.strip() else []
-        return happened + self._remove(space, member, "done")
-
-    def _remove(self, space: Workspace, member: Member, reason: str) -> list[Event]:
-        space.members.remove(member)
-        self.layout.leave(space, member)
-        for block in (member.private, member.header):
-            if block is not None:
-                block.free()
-        return [events.WorkerLeft(**self._now(worker=member.name), reason=reason)]
-
-    def _make_room(self, space: Workspace) -> list[Event]:
+    def _make_room(self, space: Workspace, more: int = 0) -> Iterator[Event]:
         """Before a view outgrows the model: drop the oldest steps or stop, as the settings say."""
-        happened, room = list[Event](), self.engine.max_positions - self.setup.reserve(len(space.members))
-        while longest_view(space, self.layout) > room and not self.reason:
+        while longest_view(space, self.layout) + more > self._room:
             count = 0
             if self.settings.on_full == "drop":
                 count = drop_steps(space, self.codec.encode(self.setup.text("dropped")))
             if count == 0:
-                self.reason = "window"
-            else:
-                space.dropped += count
-                happened.append(events.StepsDropped(**self._now(), count=count))
-        return happened
+                self.progress.stop("window")
+                return
+            yield events.StepsDropped(**self.progress.now(), count=count)
 
     # From the start to the end.
 
     def run(self) -> Iterator[Event]:
         """Run to the end: `Started` first, `Finished` last. Whatever stops the team, what it has written counts."""
+        if self.space is not None:
+            raise HogwildError("this team has begun already: a team runs once, make another one")
+        self.progress.begin()
         try:
             yield self._started()
             yield from self.prepare()
             while not self.reason:
-                try:
-                    yield from self.step()
-                except CacheFull:
-                    self.reason = "cache"
-                except WindowError:  # of a message that a person put in
-                    self.reason = "window"
+                yield from self.step()
                 yield from self._snapshot()
             yield from self._finish()
         finally:
@@ -215,21 +172,27 @@ class Team:
         """Read the prompt and set the workers up; done by the first `step` if not before."""
         if self.space is not None:
             return
-        if self.assign == "plan":
-            yield from self._plan()
-        if self.setup.parts:
-            shares = {name: [part.text for part in parts] for name, parts in self.setup.parts.items()}
-            yield events.Planned(**self._now(), parts=shares)
-        for done, total, space in self.setup.read_prompt():
-            self.space, self._prompt_tokens = space, total
-            yield events.Prefilled(**self._now(), done=done, total=total)
-        space = self._space()
-        space.hold(self.setup.reserve(len(self.workers)))
-        self._chooser = self._make_chooser()  # a plan may have given the workers parts
-        for worker in self.workers:
-            member = self.setup.add_member(space, worker)
-            yield events.StepStarted(**self._now(worker=member.name, step=1), text=member.prefix)
-        self._decode_began = time.perf_counter()
+        self.space = space = Workspace.of(self.engine)
+        try:
+            if self.assign == "plan":
+                yield from self._plan()
+            if self.setup.parts:
+                shares = {name: [part.text for part in parts] for name, parts in self.setup.parts.items()}
+                yield events.Planned(**self.progress.now(), parts=shares)
+            for done, total in self.setup.read_prompt(space):
+                self.progress.prompt_tokens = total
+                yield events.Prefilled(**self.progress.now(), done=done, total=total)
+            for worker in self.workers:
+                if self.assign == "plan" and not self.setup.parts.get(worker.name, [worker]):
+                    yield events.WorkerLeft(**self.progress.now(worker=worker.name), reason="done")
+                else:
+                    yield from self._begin_work(space, worker)
+            self._make_reserves(space)
+            self.setup.check_room(longest_view(space, self.layout))
+        except BaseException:
+            self.close()
+            raise
+        self.progress.begin_decoding()
 
     def close(self) -> None:
         """Free all blocks. A team that was run to the end has done it."""
@@ -240,135 +203,143 @@ class Team:
 
     def stop(self) -> None:
         """Stop after the current pass and ask for the final answer."""
-        self.reason = self.reason or "stopped"
+        self._stop_asked = True
 
     def say(self, text: str, name: str = "You") -> None:
-        """Put a person's message into the shared history; every worker sees it in the next pass."""
-        if not text.strip() or not name.strip():
-            raise OptionError("say needs a text and a name that are not empty")
-        self._requests.append(lambda space: [self._say(space, name, text)])
+        """Put a person's message into the shared history; every worker sees it in the next pass.
+
+        Raises `OptionError` for an empty or a very long message, and for a worker's name.
+        """
+        check_name(name)
+        if name in self.progress.written:
+            raise OptionError(f"name is {name!r}, which is a worker's: take another one for a person")
+        text = clean(text).strip()
+        length, longest = len(self.codec.encode(text)), int(self.engine.max_positions * LONGEST_SAY)
+        if not 0 < length <= longest:
+            raise OptionError(f"text is {length} tokens long: a message has 1 to {longest}")
+        self._requests.append(lambda space: self._say(space, name, text))
 
     def join(self, worker: Worker) -> None:
-        """Let one more worker join."""
-        if len(self._written) >= MAX_WORKERS:
+        """Let one more worker join. Raises `OptionError` for a name that was had, and for the 17th worker."""
+        if len(self.progress.written) >= MAX_WORKERS:
             raise OptionError(f"a team has 1 to {MAX_WORKERS} workers over its life, and this one had them")
-        if worker.name in self._written:
+        if worker.name in self.progress.written:
             raise OptionError(f"name is {worker.name!r}, which a worker of this team has or had")
-        self._written[worker.name] = 0
+        self.progress.written[worker.name] = 0
         self._requests.append(lambda space: self._join(space, worker))
 
     def leave(self, name: str) -> None:
-        """Let a worker leave; its finished steps stay."""
-        if name not in self._written:
-            raise OptionError(f"no worker is called {name!r}; the team has {', '.join(self._written)}")
+        """Let a worker leave; its finished steps stay. Raises `OptionError` for a name that no worker had."""
+        if name not in self.progress.written:
+            raise OptionError(f"no worker is called {name!r}; the team has {', '.join(self.progress.written)}")
 
-        def request(space: Workspace) -> list[Event]:
-            leaving = [member for member in space.members if member.name == name]
-            return [event for member in leaving for event in self._remove(space, member, "asked")]
+        def request(space: Workspace) -> Iterator[Event]:
+            for member in [member for member in space.members if member.name == name]:
+                yield from self.scribe.remove(space, member, "asked")
 
         self._requests.append(request)
 
-    def _say(self, space: Workspace, name: str, text: str) -> Event:
-        harmless = self.codec.harmless(text.strip())
-        self._tell(space, name, self.setup.text("said", name=self.codec.harmless(name), text=harmless))
-        return events.Said(**self._now(), name=name, text=text)
+    def _say(self, space: Workspace, name: str, text: str) -> Iterator[Event]:
+        said = self.setup.text("said", name=name, text=text)
+        yield from self._make_room(space, len(self.codec.encode(said)))
+        if not self.reason:
+            self.scribe.tell(space, name, said)
+            yield events.Said(**self.progress.now(), name=name, text=text)
 
-    def _tell(self, space: Workspace, name: str, text: str) -> None:
-        """Write a text into the history that no worker has written."""
-        begin = len(space.history)
-        self.engine.prefill([space.prompt, space.history], self.codec.encode(text))
-        space.steps.append(FinishedStep(name, 0, text.strip(), space.history, begin, len(space.history)))
-
-    def _join(self, space: Workspace, worker: Worker) -> list[Event]:
+    def _join(self, space: Workspace, worker: Worker) -> Iterator[Event]:
         self.setup.names.append(worker.name)
-        self._tell(space, worker.name, self.setup.text("said", name=worker.name, text="I have joined the team."))
-        self._chooser = self._make_chooser()
-        member = self.setup.add_member(space, worker)
-        now = self._now(worker=worker.name)
-        return [events.WorkerJoined(**now), events.StepStarted(**now, step=1, text=member.prefix)]
+        self.scribe.tell(space, worker.name, self.setup.text("said", name=worker.name, text="I have joined the team."))
+        self._make_reserves(space)
+        yield events.WorkerJoined(**self.progress.now(worker=worker.name))
+        yield from self._begin_work(space, worker)
 
-    def _share_out(self, parts: Sequence[str | Sequence[str]]) -> None:
-        shares = deal(parts, len(self.workers))
-        self.setup.parts = {worker.name: share for worker, share in zip(self.workers, shares, strict=True)}
+    def _begin_work(self, space: Workspace, worker: Worker) -> Iterator[Event]:
+        member = self.setup.add_member(space, worker)
+        yield events.StepStarted(**self.progress.now(worker=member.name, step=1), text=member.prefix)
+
+    def _make_reserves(self, space: Workspace) -> None:
+        """Keep room for the finisher, in the window and in the pool."""
+        reserve = self.setup.reserve()
+        self._room = self.engine.max_positions - reserve
+        # The finisher writes into copies: of each worker's block, the last page is copied.
+        space.hold(reserve + len(self.setup.names) * self.engine.pool.page_size)
 
     def _plan(self) -> Iterator[Event]:
         """A short first pass by one reader lists the parts. A task that cannot be split is left to the workers."""
-        limit = PARTS_PER_WORKER * len(self.workers)
-        question = self.setup.text("plan", limit=limit)
-        parts, passes = plan_parts(self.engine, self.codec, question, limit, self.sampling, self.settings.seed)
-        self.passes += passes
+        parts, passes = plan_parts(self.setup, self.sampling, lambda: self._stop_asked)
+        self.progress.passes += passes
         if len(parts) >= 2:
             self.setup.shown_task = ""  # a small model that sees the whole task does the whole task
-            self._share_out(parts)
+            numbered = [Part(number, text) for number, text in enumerate(parts, 1)]
+            self.setup.share_out(cut(numbered, len(self.workers)))
         else:
-            yield events.Planned(**self._now(), parts={})
+            yield events.Planned(**self.progress.now(), parts={})
 
     def _finish(self) -> Iterator[Event]:
-        """The answer: found by a worker, written by one worker alone, or asked for at once."""
+        """The last events. Where workers have not brought the answer themselves, the finisher is asked for it."""
         space = self._space()
         if self.reason not in ("answer", "done"):
-            yield events.BudgetReached(**self._now(), reason=self.reason or "stopped")
-        decode_seconds = time.perf_counter() - self._decode_began
+            yield events.BudgetReached(**self.progress.now(), reason=self.reason or "stopped")
+        decode_seconds = self.progress.decode_seconds
         space.held.free()
-        text = space.transcript()
-        if self.answer is not None:
-            text = self._answer_text
-        elif self.setup.solo and self.settings.answer == "text":
-            self.answer = text or None
-        else:
-            pieces = list[str]()
-            for piece in self.finisher.ask(space):
-                pieces.append(piece)
-                yield events.AnswerToken(**self._now(), text=piece)
-            if pieces:
-                self.answer, text = self.finisher.parse("".join(pieces))
-        yield self._finished(text, decode_seconds)
+        pieces = list[str]()
+        for piece in self._ask(space):
+            pieces.append(piece)
+            yield events.AnswerToken(**self.progress.now(), text=piece)
+        self.progress.answer, text = self._conclude(space, pieces)
+        yield events.Finished(
+            **self.progress.now(),
+            answer=self.answer,
+            text=text,
+            reason=self.reason or "done",
+            passes=self.passes,
+            tokens=dict(self.progress.written),
+            prompt_tokens=self.progress.prompt_tokens,
+            prefill_seconds=self.progress.prefill_seconds,
+            decode_seconds=decode_seconds,
+        )
 
     def _snapshot(self) -> Iterator[Event]:
-        """What the finisher says at an intermediate budget; the team goes on as if it had not been asked."""
+        """What the answer would be at an intermediate budget; the team goes on as if it had not been asked."""
         while self._snapshots_left and self._snapshots_left[0] <= self.passes:
-            budget = self._snapshots_left.pop(0)
-            answer, text = self.finisher.parse("".join(self.finisher.ask(self._space())))
-            yield events.Snapshot(**self._now(), budget=budget, answer=answer, text=text)
+            budget, space = self._snapshots_left.pop(0), self._space()
+            with self.progress.aside():
+                answer, text = self._conclude(space, list(self._ask(space)))
+            yield events.Snapshot(**self.progress.now(), budget=budget, answer=answer, text=text)
+
+    def _ask(self, space: Workspace) -> Iterator[str]:
+        """What the finisher writes: nothing when the answer is known, or is all that one worker alone has written."""
+        if self.answer is None and not (self.setup.solo and self.settings.answer == "text"):
+            yield from self.finisher.ask(space)
+
+    def _conclude(self, space: Workspace, pieces: list[str]) -> tuple[str | None, str]:
+        """The answer, and the text to show; ``pieces`` is what the finisher wrote. Without an answer all counts."""
+        if self.answer is not None:
+            return self.answer, self.progress.answer_text
+        written = space.transcript()
+        if pieces:
+            answer, text = self.finisher.parse("".join(pieces))
+            return answer, text or written
+        return (written or None) if self.setup.solo and self.settings.answer == "text" else None, written
 
     def _started(self) -> Event:
-        sampling = [asdict(worker.sampling or self.sampling) for worker in self.workers]
-        assign = self.assign if isinstance(self.assign, str) else [list(map(str, share)) for share in self._shares()]
+        sampling = [asdict(w.sampling or self.sampling) for w in self.workers]
+        shares = [[part.text for part in share] for share in self.setup.parts.values()]
         return events.Started(
-            **self._now(),
+            **self.progress.now(),
             task=self.task,
             model=self.engine.name,
             workers=[worker.name for worker in self.workers],
             layout=self.layout.name,
             budget=self.settings.budget,
             seeds=[self.settings.seed] * len(self.workers),
-            settings=self.settings.as_dict() | {"sampling": sampling, "assign": assign},
+            settings=self.settings.as_dict()
+            | {
+                "sampling": [one | {"stop": list(one["stop"])} for one in sampling],  # as JSON has it
+                "assign": self.assign if isinstance(self.assign, str) else shares,
+            },
             versions=versions(),
         )
-
-    def _finished(self, text: str, decode_seconds: float) -> Event:
-        return events.Finished(
-            **self._now(),
-            answer=self.answer,
-            text=text,
-            reason=self.reason or "done",
-            passes=self.passes,
-            tokens=dict(self._written),
-            prompt_tokens=self._prompt_tokens,
-            prefill_seconds=self._decode_began - self._began,
-            decode_seconds=decode_seconds,
-        )
-
-    def _shares(self) -> list[list[str]]:
-        return [[part.text for part in share] for share in self.setup.parts.values()]
-
-    def _make_chooser(self) -> Chooser:
-        restricted, may_end = not self.setup.solo, self.setup.solo or bool(self.setup.parts)
-        return Chooser(self.codec, self.sampling, self.settings.seed, restricted=restricted, may_end=may_end)
-
-    def _now(self, **fields: Any) -> dict[str, Any]:
-        """What every event carries, and ``fields``."""
-        return {"pass_": self.passes, "time": time.perf_counter() - self._began, **fields}
 
     def _space(self) -> Workspace:
         assert self.space is not None, "prepare() makes it"

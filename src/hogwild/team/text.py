@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 from hogwild.errors import ModelUnsupported
 
 HEADER = "###"
 """Begins every section header of the packaged prompts; workers cannot write it."""
+
+THINKING = (("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<|START_THINKING|>", "<|END_THINKING|>"))
+"""Markers that open and close a model's thoughts."""
+
+MAX_BYTES = 4
+"""A character has no more bytes than that: as many tokens that are none stay none."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +27,16 @@ class Turns:
     assistant: str  # closes the user's turn and opens the assistant's
 
 
+PLAIN_TURNS = Turns("\n\nUser: ", "\n\nAssistant: ")
+"""For a model without a chat template, or with one that does not show what it is told."""
+
+
 class Codec:
     """A tokenizer, and what a team needs to know of it.
 
     Attributes: ``turns``; ``thinking``, the markers that open and close a model's thoughts, or two empty strings;
-    ``end_ids``, the tokens that end a turn; ``forbidden_ids``, the tokens that a worker must not write.
+    ``end_ids``, the tokens that end a turn; ``forbidden_ids``, the tokens that a worker must not write; ``hash_ids``,
+    those that it must not write after hashes, as they could complete a header.
     """
 
     def __init__(self, tokenizer: Any, vocab_size: int, end_ids: list[int]) -> None:
@@ -33,18 +46,16 @@ class Codec:
         self.turns = self._find_turns()
         self.thinking = self._find_thinking()
         self.end_ids = sorted({i for i in [*end_ids, tokenizer.eos_token_id] if i is not None and i < vocab_size})
-        self._special = sorted(
-            {str(token) for token in tokenizer.get_added_vocab()} | set(tokenizer.all_special_tokens),
-            key=len,
-            reverse=True,
-        )
+        markers = self._find_markers()
+        self._marker_ids = set(tokenizer.convert_tokens_to_ids(markers)) - {tokenizer.unk_token_id}
+        self._marker = re.compile("|".join(map(re.escape, markers)) or "(?!)")
         vocabulary = {token: i for token, i in tokenizer.get_vocab().items() if i < vocab_size}
         special = {i for token, i in tokenizer.get_added_vocab().items() if i < vocab_size and token.strip()}
         special |= {i for i in tokenizer.all_special_ids if i < vocab_size}
         unused = set(range(vocab_size)) - set(vocabulary.values())  # rows of a padded embedding
         forged = {i for token, i in vocabulary.items() if HEADER in token}
         self.forbidden_ids = sorted(special | unused | forged | set(self.end_ids))
-        self.hash_ids = sorted(i for token, i in vocabulary.items() if token.startswith("#"))
+        self.hash_ids = sorted(i for token, i in vocabulary.items() if token.startswith(("#", "<0x23>")))
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a piece of prompt. Chat markers in it become the model's own special tokens."""
@@ -58,36 +69,65 @@ class Codec:
 
     def harmless(self, text: str) -> str:
         """A person's text with every chat marker broken up, so that it cannot forge a turn."""
-        for marker in self._special:
-            if len(marker) > 1:
-                text = text.replace(marker, f"{marker[0]} {marker[1:]}")
+        text = self._marker.sub(lambda marker: f"{marker[0][0]} {marker[0][1:]}", clean(text))
+        # A tokenizer that normalises text may find markers in other letters: those are left out.
+        while self._marker_ids & set(ids := self.encode(text)):
+            text = self.decode([i for i in ids if i not in self._marker_ids])
         return text
 
     def chat(self, user: str) -> str:
-        """A prompt up to the point where the assistant begins to write, thinking marker included."""
+        """A prompt up to the point where the assistant begins to write."""
         if not self.tokenizer.chat_template:
             return f"{self.tokenizer.bos_token or ''}User: {user}{self.turns.assistant}"
-        messages = [{"role": "user", "content": user}]
-        prompt: str = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        return self._apply([{"role": "user", "content": user}])
+
+    def open_thoughts(self, prompt: str) -> str:
+        """The prompt with the marker behind it that opens the model's thoughts, if it has any."""
         opening = self.thinking[0]
         return prompt if not opening or prompt.rstrip().endswith(opening) else f"{prompt}{opening}\n"
 
+    def skip_thoughts(self, prompt: str) -> str:
+        """The prompt with empty thoughts behind it, so that the model answers at once."""
+        closing = self.thinking[1]
+        return f"{self.open_thoughts(prompt)}\n{closing}\n\n" if closing else prompt
+
+    def _apply(self, messages: list[dict[str, str]]) -> str:
+        try:
+            text: str = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        except Exception as error:  # whatever the template of a stranger raises
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelUnsupported(f"the model's chat template fails on a conversation: {reason}") from error
+        return text
+
     def _find_turns(self) -> Turns:
         if not self.tokenizer.chat_template:
-            return Turns("\n\nUser: ", "\n\nAssistant: ")
+            return PLAIN_TURNS
         messages = [
             {"role": "user", "content": "@first@"},
             {"role": "assistant", "content": "@second@"},
             {"role": "user", "content": "@third@"},
         ]
-        text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        text = self._apply(messages)
         _, _, after_answer = text.partition("@second@")
         user, _, assistant = after_answer.partition("@third@")
-        return Turns(user, assistant)
+        return Turns(user, assistant) if user and assistant else PLAIN_TURNS
 
     def _find_thinking(self) -> tuple[str, str]:
-        known = self.tokenizer.get_added_vocab()
-        return ("<think>", "</think>") if "<think>" in known and "</think>" in known else ("", "")
+        """A model thinks when its chat template knows of thoughts and does not skip them by itself."""
+        known, template = self.tokenizer.get_added_vocab(), str(self.tokenizer.chat_template)
+        for opening, closing in THINKING:
+            if {opening, closing} <= set(known) and closing in template:
+                return ("", "") if self.chat("?").rstrip().endswith(closing) else (opening, closing)
+        return "", ""
+
+    def _find_markers(self) -> list[str]:
+        """Special tokens, and what else of the added ones makes up chats. The longest comes first."""
+        tokenizer, template = self.tokenizer, str(self.tokenizer.chat_template)
+        declared = getattr(tokenizer, "added_tokens_decoder", {}).values()
+        special = {str(token) for token in tokenizer.all_special_tokens}
+        special |= {token.content for token in declared if token.special}
+        added = {token for token in tokenizer.get_added_vocab() if token in template or token in self.thinking}
+        return sorted((token for token in special | added if len(token.strip()) > 1), key=len, reverse=True)
 
 
 @dataclass
@@ -95,16 +135,21 @@ class Reader:
     """Turns a stream of tokens into text, a piece a token; holds back bytes that are no character yet."""
 
     codec: Codec
+    before: InitVar[Sequence[int]] = ()  # tokens that stand before the stream
     _ids: list[int] = field(default_factory=list)
     _shown: int = 0  # tokens whose text has been given out
     _context: int = 0  # the first token that decoding still needs
+
+    def __post_init__(self, before: Sequence[int]) -> None:
+        self._ids = list(before)
+        self._shown = len(self._ids)
 
     def push(self, token: int) -> str:
         """The text that became readable by one more token, perhaps none."""
         self._ids.append(token)
         before = self.codec.decode(self._ids[self._context : self._shown])
         now = self.codec.decode(self._ids[self._context :])
-        if now.endswith("\N{REPLACEMENT CHARACTER}"):
+        if now.endswith("\N{REPLACEMENT CHARACTER}") and len(self._ids) - self._shown < MAX_BYTES:
             return ""
         self._context, self._shown = self._shown, len(self._ids)
         return now[len(before) :]
@@ -114,3 +159,17 @@ def end_ids(generation_config: Any) -> list[int]:
     """The tokens that end a turn, as the model's generation config has them."""
     ids = getattr(generation_config, "eos_token_id", None)
     return [] if ids is None else list(ids) if isinstance(ids, (list, tuple)) else [int(ids)]
+
+
+def is_text(text: str) -> bool:
+    """Whether a string is valid Unicode: Python's may hold half a character, which no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def clean(text: str) -> str:
+    """The text with what is no valid Unicode in it replaced."""
+    return text.encode("utf-8", "replace").decode()

@@ -7,14 +7,15 @@ from hogwild.team.layout import Layout
 from hogwild.team.workspace import FinishedStep, Workspace
 
 KEPT = 0.75
-"""After a drop, the history holds at most this share of what it held, so that not every pass drops something."""
+"""After a drop, at most this share of the finished tokens is left, so that not every pass drops something."""
 
 
 def longest_view(space: Workspace, layout: Layout) -> int:
-    """Tokens of the longest view after everybody has fed what is pending."""
+    """Tokens of the longest view after everybody has fed what is pending. The finisher reads everything that is new."""
     pending = {id(member.block): len(member.pending) for member in space.members}
     views = [layout.view(space, member) for member in space.members]
-    return max((sum(len(block) + pending.get(id(block), 0) for block in view) for view in views), default=0)
+    views.append([*layout.finished(space), *(member.block for member in space.members)])
+    return max(sum(len(block) + pending.get(id(block), 0) for block in view) for view in views)
 
 
 def drop_steps(space: Workspace, note: list[int]) -> int:
@@ -23,48 +24,53 @@ def drop_steps(space: Workspace, note: list[int]) -> int:
     ``note`` says in words, as tokens, that steps were dropped. Returns 0 when no step is finished. May raise
     `CacheFull`, as the shorter blocks are made before the longer ones are freed; then nothing has changed.
     """
-    total = sum(step.end - step.begin for step in space.steps)
-    gone, dropped = list[FinishedStep](), 0
-    for step in space.steps:
-        if dropped >= total * (1 - KEPT) and gone:
-            break
-        gone.append(step)
-        dropped += step.end - step.begin
+    gone = _oldest(space.steps)
     if not gone:
         return 0
-    shorter = {id(block): _without(space, block, gone, note) for block in _touched(space, gone)}
-    _replace(space, gone, shorter)
+    touched = {id(block): block for block in (space.history, *(step.block for step in gone))}
+    cuts = {key: _cuts(space, block, gone) for key, block in touched.items()}
+    shorter = {key: _without(space, block, cuts[key], note) for key, block in touched.items()}
+    for step in space.steps[len(gone) :]:
+        if (key := id(step.block)) in shorter:
+            step.shift(len(note) * (step.block is space.history) - _cut_before(step.begin, cuts[key]))
+            step.block = shorter[key]
+    space.gone += [step.text for step in gone]
+    del space.steps[: len(gone)]
+    space.note_length = len(note)
+    space.history = shorter[id(space.history)]
+    for member in space.members:
+        member.block = shorter.get(id(member.block), member.block)
+    for block in touched.values():
+        block.free()
     return len(gone)
 
 
-def _touched(space: Workspace, gone: list[FinishedStep]) -> list[Block]:
-    """The history, which gets the note, and the other blocks that hold a step that goes."""
-    blocks = {id(space.history): space.history} | {id(step.block): step.block for step in gone}
-    return list(blocks.values())
+def _oldest(steps: list[FinishedStep]) -> list[FinishedStep]:
+    """So many of the oldest steps that `KEPT` of all tokens is left, but one at least."""
+    too_many = sum(step.end - step.begin for step in steps) * (1 - KEPT)
+    count, dropped = 0, 0
+    while count < len(steps) and (count == 0 or dropped < too_many):
+        dropped += steps[count].end - steps[count].begin
+        count += 1
+    return steps[:count]
 
 
-def _without(space: Workspace, block: Block, gone: list[FinishedStep], note: list[int]) -> tuple[Block, int]:
-    """A copy of a block without its first steps, and by how many tokens the rest has moved."""
-    end = max((step.end for step in gone if step.block is block), default=0)
-    fresh = space.engine.block()
-    if block is space.history:
+def _cuts(space: Workspace, block: Block, gone: list[FinishedStep]) -> list[tuple[int, int]]:
+    """The runs of tokens that leave a block: steps that go and, in the history, the note of the last time."""
+    cuts = [(step.begin, step.end) for step in gone if step.block is block]
+    return sorted([(0, space.note_length), *cuts] if block is space.history else cuts)
+
+
+def _cut_before(offset: int, cuts: list[tuple[int, int]]) -> int:
+    return sum(end - begin for begin, end in cuts if end <= offset)
+
+
+def _without(space: Workspace, block: Block, cuts: list[tuple[int, int]], note: list[int]) -> Block:
+    """A copy of a block without the cuts; that of the history begins with the note."""
+    fresh, at = space.engine.block(), 0
+    if block is space.history and note:
         space.engine.prefill([space.prompt, fresh], note)
-        end = max(end, space.note_length)
-    fresh.extend(block, end)
-    return fresh, len(fresh) - len(block)
-
-
-def _replace(space: Workspace, gone: list[FinishedStep], shorter: dict[int, tuple[Block, int]]) -> None:
-    del space.steps[: len(gone)]
-    for step in space.steps:
-        if id(step.block) in shorter:
-            step.block, by = shorter[id(step.block)]
-            step.shift(by)
-    history, _ = shorter[id(space.history)]
-    space.note_length = len(history) - sum(step.end - step.begin for step in space.steps if step.block is history)
-    space.history.free()
-    space.history = history
-    for member in space.members:
-        if id(member.block) in shorter:
-            old, member.block = member.block, shorter[id(member.block)][0]
-            old.free()
+    for begin, end in [*cuts, (len(block), len(block))]:
+        fresh.extend(block, at, begin)
+        at = end
+    return fresh

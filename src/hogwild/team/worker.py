@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hogwild.engine import Block
 from hogwild.errors import OptionError
 from hogwild.sampling import Sampling
-from hogwild.team.text import Reader
+from hogwild.team.text import Reader, is_text
 
 MAX_WORKERS = 16
 NAMES = (
@@ -20,19 +21,29 @@ NAMES = (
 class Worker:
     """One instance of the model in a team.
 
-    ``prompt`` (its role, what it alone knows) and ``parts`` (its share of the task) stand in a private block right
-    before its own text. ``opening`` begins its first step. ``sampling`` overrides the team's.
+    ``prompt`` (its role, what it alone knows) stands in a private block right before its own text. ``opening`` begins
+    its first step. ``sampling`` overrides the team's.
     """
 
     name: str
     prompt: str | None = None
     opening: str | None = None
     sampling: Sampling | None = None
-    parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.name.strip() or "\n" in self.name or len(self.name) > 40:
-            raise OptionError(f"name is {self.name!r}: a worker's name is one line of 1 to 40 characters")
+        check_name(self.name)
+        for field_name, kind in (("prompt", str), ("opening", str), ("sampling", Sampling)):
+            value = getattr(self, field_name)
+            if value is not None and not isinstance(value, kind):
+                raise OptionError(f"{field_name} of {self.name} is {value!r}: give a {kind.__name__} or None")
+
+
+def check_name(name: str) -> None:
+    """Raise `OptionError` unless ``name`` can stand before what someone writes."""
+    if not isinstance(name, str) or name.strip() != name or len(name.splitlines()) != 1 or len(name) > 40:
+        raise OptionError(f"name is {name!r}: a name is one line of 1 to 40 characters, with no space around it")
+    if not is_text(name):
+        raise OptionError(f"name is {name!r}: it holds half a character (a lone surrogate)")
 
 
 @dataclass
@@ -61,18 +72,33 @@ class Member:
         """What it has written of the current step itself."""
         return self.text[len(self.prefix) :]
 
+    def free(self) -> None:
+        """Give the pages of all its blocks back."""
+        for block in (self.block, self.private, self.header):
+            if block is not None:
+                block.free()
 
-def make_workers(workers: int | list[Worker], names: list[str] | None = None) -> list[Worker]:
+
+def make_workers(workers: int | Sequence[Worker], names: Sequence[str] | None = None) -> list[Worker]:
     """The workers of a team from a number or a list. Raises `OptionError` unless there are 1 to 16 with own names."""
-    if isinstance(workers, int):
-        chosen = list(names or NAMES)
-        if not 1 <= workers <= MAX_WORKERS:
-            raise OptionError(f"workers is {workers}: a team has 1 to {MAX_WORKERS} workers")
-        if len(chosen) < workers:
-            raise OptionError(f"names gives {len(chosen)} names for {workers} workers: give one for each")
-        workers = [Worker(name) for name in chosen[:workers]]
-    if not 1 <= len(workers) <= MAX_WORKERS:
-        raise OptionError(f"workers is a list of {len(workers)}: a team has 1 to {MAX_WORKERS} workers")
-    if len({worker.name for worker in workers}) != len(workers):
+    if isinstance(workers, int) and not isinstance(workers, bool):
+        chosen = _names(workers, names)
+    elif isinstance(workers, (list, tuple)) and all(isinstance(worker, Worker) for worker in workers):
+        if names is not None:
+            raise OptionError("names is given, but each Worker of the list has a name: leave it out")
+        chosen = list(workers)
+    else:
+        raise OptionError(f"workers is {workers!r}: give a number from 1 to {MAX_WORKERS} or a list of Worker")
+    if not 1 <= len(chosen) <= MAX_WORKERS:
+        raise OptionError(f"workers are {len(chosen)}: a team has 1 to {MAX_WORKERS}")
+    if len({worker.name for worker in chosen}) != len(chosen):
         raise OptionError("names has the same name twice: the workers could not tell each other apart")
-    return workers
+    return chosen
+
+
+def _names(count: int, names: Sequence[str] | None) -> list[Worker]:
+    if not 1 <= count <= MAX_WORKERS:
+        raise OptionError(f"workers is {count}: a team has 1 to {MAX_WORKERS} workers")
+    if isinstance(names, str) or (names is not None and len(names) < count):
+        raise OptionError(f"names is {names!r}: give a list of {count}, one for each worker")
+    return [Worker(name) for name in list(NAMES if names is None else names)[:count]]

@@ -41,8 +41,14 @@ class Workspace:
     held: Block
     members: list[Member] = field(default_factory=list)
     steps: list[FinishedStep] = field(default_factory=list)
-    dropped: int = 0  # steps that have left the view
+    gone: list[str] = field(default_factory=list)  # texts of the steps that have left the view
     note_length: int = 0  # tokens at the start of the history that say so
+
+    @classmethod
+    def of(cls, engine: Engine) -> Workspace:
+        """A workspace with nothing in it."""
+        block = engine.block
+        return cls(engine, block(), block(), block(), block(), block())
 
     def other_members(self, member: Member) -> list[Member]:
         """Everybody else, in worker order."""
@@ -55,13 +61,11 @@ class Workspace:
     def transcript(self) -> str:
         """All that was written, as text: finished steps in order, then the unfinished ones."""
         unfinished = [member.text.strip() for member in self.members if member.body.strip()]
-        return "\n\n".join([step.text for step in self.steps] + unfinished)
+        return "\n\n".join([*self.gone, *(step.text for step in self.steps), *unfinished])
 
     def free(self) -> None:
         """Give all pages back."""
         for block in (self.prompt, self.history, self.others, self.mark, self.held):
             block.free()
         for member in self.members:
-            for own in (member.block, member.private, member.header):
-                if own is not None:
-                    own.free()
+            member.free()

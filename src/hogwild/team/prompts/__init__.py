@@ -11,8 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, FileSystemLoader, StrictUndefined, TemplateError
-from jinja2.sandbox import SandboxedEnvironment
+from jinja2 import ChoiceLoader, FileSystemLoader, StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hogwild.errors import OptionError
 from hogwild.team.text import Turns
@@ -46,7 +46,7 @@ class PromptSet:
         if unknown:
             raise OptionError(f"{folder}: unknown template {unknown[0]}.jinja; known are {', '.join(PIECES)}")
         self.turns = turns
-        self._environment = SandboxedEnvironment(
+        self._environment = ImmutableSandboxedEnvironment(
             loader=ChoiceLoader(
                 [FileSystemLoader(folder), FileSystemLoader(FOLDER / "default"), FileSystemLoader(FOLDER)]
             ),
@@ -61,6 +61,8 @@ class PromptSet:
         """The text of one piece. A single trailing newline of the template file is not part of it."""
         try:
             text = self._environment.get_template(f"{piece}.jinja").render(turn=self.turns, **fields)
-        except TemplateError as error:
-            raise OptionError(f"prompt template {piece}.jinja: {error}") from error
+        except Exception as error:  # a template can fail in every way that a program can
+            line = getattr(error, "lineno", None)
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise OptionError(f"prompt template {piece}.jinja{f', line {line}' if line else ''}: {reason}") from error
         return text.removesuffix("\n")

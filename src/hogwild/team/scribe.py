@@ -1,0 +1,98 @@
+"""The scribe writes down what the workers sample: where a step ends, what becomes of it, who is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hogwild.team import events
+from hogwild.team.answer import find_answer
+from hogwild.team.chooser import Chooser
+from hogwild.team.events import Event
+from hogwild.team.layout import Layout
+from hogwild.team.progress import Progress
+from hogwild.team.setup import Setup
+from hogwild.team.steps import ends_step
+from hogwild.team.worker import Member
+from hogwild.team.workspace import FinishedStep, Workspace
+
+
+class Scribe:
+    """Keeps the workspace of one team up to date, and tells what happens."""
+
+    def __init__(self, setup: Setup, layout: Layout, chooser: Chooser, progress: Progress) -> None:
+        self._setup = setup
+        self._layout = layout
+        self._chooser = chooser
+        self._progress = progress
+        self._unchecked = 0  # tokens since the last question about redundant work
+
+    def commit(self, space: Workspace, member: Member, token: int) -> Iterator[Event]:
+        """Write down what a worker has sampled, and end its step or its work where that says so.
+
+        When there is no room for that, the run is over and the step stays unfinished.
+        """
+        member.written += 1
+        self._progress.written[member.name] = member.written
+        self._unchecked += 1
+        last = token in self._setup.codec.end_ids
+        ends = False
+        if last:
+            member.pending = []
+        else:
+            piece = member.reader.push(token)
+            ends = ends_step(member.body, piece)
+            member.text += piece
+            member.pending = [token]
+            now = self._progress.now(worker=member.name, step=member.step)
+            yield events.Token(**now, token=token, text=piece)
+        with self._progress.limits():
+            if last or self._chooser.stopped(member):
+                yield from self._end_work(space, member)
+            elif ends:
+                yield from self._end_step(space, member)
+                yield from self._begin_step(member, token)
+
+    def tell(self, space: Workspace, name: str, text: str) -> None:
+        """Write a text into the history that no worker has written."""
+        begin = len(space.history)
+        space.engine.prefill([space.prompt, space.history], self._setup.codec.encode(text))
+        space.steps.append(FinishedStep(name, 0, text.strip(), space.history, begin, len(space.history)))
+
+    def remove(self, space: Workspace, member: Member, reason: str) -> Iterator[Event]:
+        """A worker leaves: what it has finished stays."""
+        self._layout.leave(space, member)
+        space.members.remove(member)
+        member.free()
+        yield events.WorkerLeft(**self._progress.now(worker=member.name), reason=reason)
+
+    def _end_step(self, space: Workspace, member: Member) -> Iterator[Event]:
+        """The step moves to where its layout keeps finished ones; it may hold the answer."""
+        self._layout.end_step(space, member)
+        now = self._progress.now(worker=member.name, step=member.step)
+        yield events.StepFinished(**now, text=member.text.strip())
+        answer = find_answer(member.body, self._setup.settings.answer, self._setup.task)
+        if answer is not None and self._progress.answer is None:
+            self._progress.answer, self._progress.answer_text = answer, member.body.strip()
+            self._progress.stop("answer")
+            yield events.AnswerFound(**now, answer=answer)
+
+    def _begin_step(self, member: Member, carried: int) -> Iterator[Event]:
+        """The next step begins with the token that ended the last one, the worker's name and, when due, the check."""
+        member.step += 1
+        due = 0 < self._setup.settings.check_every <= self._unchecked and not self._setup.solo
+        check = self._setup.text("check", me=member.name) if due else ""
+        self._setup.begin_step(member, [carried], check)
+        now = self._progress.now(worker=member.name, step=member.step)
+        yield events.StepStarted(**now, text=member.prefix)
+        if due:
+            self._unchecked = 0
+            yield events.CheckAsked(**now)
+
+    def _end_work(self, space: Workspace, member: Member) -> Iterator[Event]:
+        """A worker has nothing more to write: its last step is finished, and it leaves."""
+        if member.body.strip():
+            if member.pending:  # the end of a stop string, which nobody has read yet
+                space.engine.prefill(self._layout.view(space, member), member.pending)
+                member.pending = []
+            yield from self._end_step(space, member)
+        yield from self.remove(space, member, "done")
