@@ -83,7 +83,7 @@ def _header(board: Board, width: int) -> list[Text]:
         return [Text("hogwild", style="bold"), Text()]
     left = Text.assemble(("hogwild", "bold"), "  ", (_setting(board), ""))
     task = Text.assemble(("task", "dim"), "     ", text.one_line(board.started.task))
-    return [ends(left, _progress(board, width), width), ends(task, Text(), width)]
+    return [ends(left, _progress(board, width, width - left.cell_len - 1), width), ends(task, Text(), width)]
 
 
 def _setting(board: Board) -> str:
@@ -92,15 +92,15 @@ def _setting(board: Board) -> str:
     return text.one_line(text.SEPARATOR.join([board.started.model, board.started.layout, crew]))
 
 
-def _progress(board: Board, width: int) -> Text:
+def _progress(board: Board, width: int, room: int) -> Text:
+    """What is done of the prompt or of the budget; its bar is as long as ``room`` and a fifth of ``width`` allow."""
     assert board.started is not None
-    bar = max(min(width // 5, 40), 8)
-    done, total = board.prefilled
-    if done < total and not board.tokens:
-        return Text.assemble(f"reading {done:,} of {total:,} tokens ", gauge(done, total, bar, "yellow"))
-    style = "green" if board.finished else "cyan"
-    label = f"pass {board.passes:,} of {board.started.budget:,} "
-    return Text.assemble(label, gauge(board.passes, board.started.budget, bar, style))
+    done, whole = board.prefilled
+    label, style = f"reading {done:,} of {whole:,} tokens ", "yellow"
+    if done >= whole or board.tokens:
+        done, whole = board.passes, board.started.budget
+        label, style = f"pass {done:,} of {whole:,} ", "green" if board.finished else "cyan"
+    return Text.assemble(label, gauge(done, whole, max(min(room - len(label), width // 5, 40), 8), style))
 
 
 def _style(board: Board, name: str) -> str:
