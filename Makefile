@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --no-input -c constraints.txt
-TASK ?= What are three good reasons to drink water? Share the work.
+# A task that a model of 135M parameters can do: it does not share out work by itself, so each worker is given a part.
+DEMO := "Give advice on health." --part "Why is it good to drink water?" --part "Why is it good to sleep enough?" \
+        --temperature 0 --budget 128
 # The tests are typed, but may lean on what pytest and Hypothesis leave untyped.
 TESTS_TYPING := --allow-untyped-defs --allow-untyped-calls --allow-untyped-decorators --allow-any-generics
 
@@ -15,8 +17,8 @@ export TASK
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-demo: $(VENV)/.runtime ## two workers solve TASK="..." live (the model, 98 MB, comes at the first run)
-	$(BIN)/hogwild run --workers 2 "$$TASK"
+demo: $(VENV)/.runtime ## two workers solve a task live, or TASK="yours" (the model, 98 MB, comes at the first run)
+	$(BIN)/hogwild run --workers 2 $(if $(TASK),"$$TASK",$(DEMO))
 
 test: $(VENV)/.dev ## run the tests; choose with TESTS="tests/test_x.py -k name"
 	$(BIN)/python -m pytest $(TESTS)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from hogwild.engine import Block, Engine, Row
     from hogwild.errors import HogwildError
     from hogwild.sampling import Sampling
-    from hogwild.team import Event, Layout, Team, Worker
+    from hogwild.team.events import Event
+    from hogwild.team.layout import Layout
+    from hogwild.team.team import Team
+    from hogwild.team.worker import Worker
 
 __all__ = [
     "Block",
@@ -37,7 +40,10 @@ _HOMES = {
     "hogwild.engine": ("Block", "Engine", "Row"),
     "hogwild.errors": ("HogwildError",),
     "hogwild.sampling": ("Sampling",),
-    "hogwild.team": ("Event", "Layout", "Team", "Worker"),
+    "hogwild.team.events": ("Event",),
+    "hogwild.team.layout": ("Layout",),
+    "hogwild.team.team": ("Team",),
+    "hogwild.team.worker": ("Worker",),
 }
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hogwild.engine import Engine
-from hogwild.team import Event, Team
-from hogwild.team.events import Finished
+from hogwild.team.events import Event, Finished
+from hogwild.team.team import Team
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 

@@ -60,7 +60,7 @@ def _open_team(request: Request) -> Runner:
     with loading(request.model) as progress:
         from hogwild.engine import Engine
         from hogwild.sampling import Sampling
-        from hogwild.team import Team
+        from hogwild.team.team import Team
 
         engine = Engine.load(request.model, progress=progress, **request.engine_options())
     options: dict[str, Any] = request.team_options()
