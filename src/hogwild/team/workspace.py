@@ -60,8 +60,9 @@ class Workspace:
 
     def transcript(self) -> str:
         """All that was written, as text: finished steps in order, then the unfinished ones."""
-        unfinished = [member.text.strip() for member in self.members if member.body.strip()]
-        return "\n\n".join([*self.gone, *(step.text for step in self.steps), *unfinished])
+        finished = [*self.gone, *(step.text for step in self.steps)]
+        unfinished = [member.text for member in self.members if member.body.strip()]
+        return "\n\n".join(text.strip() for text in finished + unfinished)
 
     def free(self) -> None:
         """Give all pages back."""
