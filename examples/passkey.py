@@ -23,7 +23,14 @@ def ask(engine: Engine, layout: str, code: str) -> tuple[str, bool]:
     secret = f"The code is {code}. Tell it to the others, and then explain in the same sentence what it is good for."
     alice = Worker("Alice", secret, "The code is")
     carol = Worker("Carol", "Tell a long story about the sea.", "Once there was a sailor who")
-    team = Team(engine, "Alice knows a code, and the others need it.", [alice, carol], layout=layout, sampling=GREEDY, budget=200)
+    team = Team(
+        engine,
+        "Alice knows a code, and the others need it.",
+        [alice, carol],
+        layout=layout,
+        sampling=GREEDY,
+        budget=200,
+    )
     said, answer, finished = "", "", False
     bob = Worker("Bob", "What does Alice write? Repeat her words.", 'Alice writes: "The code is')
     for _ in range(60):
