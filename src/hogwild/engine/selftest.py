@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
+from hogwild.cache import Block
 from hogwild.engine.passes import Row
 from hogwild.errors import ModelUnsupported
 from hogwild.models.hook import NAME
-
-if TYPE_CHECKING:
-    from hogwild.engine.engine import Engine
 
 SPLITS = (19, 1, 12, 9, 1, 6)
 """Tokens in each pass; each goes into a block of its own but the fourth and later, which share one."""
@@ -37,6 +36,25 @@ SHIFTS = (1, 50)
 HALF_TRIES = 3
 """Half precision: how many contexts are tried, as rounding may send most tokens of one to other experts. What is wrong
 with positions or masks is wrong in all of them."""
+
+
+class Tested(Protocol):
+    """What the test needs of an engine."""
+
+    name: str
+    model: PreTrainedModel
+    vocab_size: int
+    max_positions: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the model and its cache."""
+
+    def block(self) -> Block:
+        """A new, empty block."""
+
+    def forward(self, rows: Sequence[Row], *, all_positions: bool = False) -> Tensor:
+        """Logits [rows, vocab], or [tokens, vocab] of all positions."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +77,7 @@ class ExactnessReport:
 
 
 @torch.inference_mode()
-def self_test(engine: Engine) -> ExactnessReport:
+def self_test(engine: Tested) -> ExactnessReport:
     """Compare both forwards. Raises `ModelUnsupported` when they differ by more than rounding."""
     for seed in range(HALF_TRIES if engine.dtype.itemsize < 4 else 1):
         report = _compare(engine, seed)
@@ -71,7 +89,7 @@ def self_test(engine: Engine) -> ExactnessReport:
     )
 
 
-def _compare(engine: Engine, seed: int) -> ExactnessReport:
+def _compare(engine: Tested, seed: int) -> ExactnessReport:
     splits = _splits(engine.max_positions)
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(engine.vocab_size, (sum(splits),), generator=generator).tolist()
@@ -99,7 +117,7 @@ def calm_difference(ours: Tensor, theirs: Tensor) -> float:
     return float(lengths.quantile(0.25))
 
 
-def _rounding_noise(engine: Engine, tokens: list[int], eager: Tensor) -> float:
+def _rounding_noise(engine: Tested, tokens: list[int], eager: Tensor) -> float:
     """What half precision explains: twice the largest difference between ways in which the model itself can compute."""
     others = [plain_logits(engine, tokens, shift=s) for s in SHIFTS if s + len(tokens) <= engine.max_positions]
     with suppress(ValueError, ImportError):  # transformers' way to say that the model has no SDPA attention
@@ -107,7 +125,7 @@ def _rounding_noise(engine: Engine, tokens: list[int], eager: Tensor) -> float:
     return 2 * max((calm_difference(other, eager) for other in others), default=0.0)
 
 
-def plain_logits(engine: Engine, tokens: list[int], implementation: str = "eager", shift: int = 0) -> Tensor:
+def plain_logits(engine: Tested, tokens: list[int], implementation: str = "eager", shift: int = 0) -> Tensor:
     """The logits [tokens, vocab] of the model's own forward, with one of transformers' attentions and no cache.
 
     The positions count from ``shift``.
@@ -127,7 +145,7 @@ def _splits(max_positions: int) -> tuple[int, ...]:
     return SPLITS if sum(SPLITS) <= max_positions else (max_positions - max_positions // 2, max_positions // 2)
 
 
-def _concurrent(engine: Engine, tokens: list[int], splits: Sequence[int]) -> Tensor:
+def _concurrent(engine: Tested, tokens: list[int], splits: Sequence[int]) -> Tensor:
     """The logits of the same tokens, each block read from the next ones; the last logits as a worker asks for them."""
     blocks, logits, first = [], [], 0
     for number, count in enumerate(splits):
