@@ -34,7 +34,7 @@ def drop_steps(space: Workspace, note: list[int]) -> int:
         if (key := id(step.block)) in shorter:
             step.shift(len(note) * (step.block is space.history) - _cut_before(step.begin, cuts[key]))
             step.block = shorter[key]
-    space.gone += [step.text for step in gone]
+    space.gone += gone
     del space.steps[: len(gone)]
     space.note_length = len(note)
     space.history = shorter[id(space.history)]

@@ -10,7 +10,7 @@ from hogwild.team.worker import Member
 
 @dataclass
 class FinishedStep:
-    """A step that stands in the history: where its tokens are, and its text."""
+    """A step that stands in the history: where its tokens are, and its text. Its number is 0 if no worker wrote it."""
 
     worker: str
     number: int
@@ -41,7 +41,7 @@ class Workspace:
     held: Block
     members: list[Member] = field(default_factory=list)
     steps: list[FinishedStep] = field(default_factory=list)
-    gone: list[str] = field(default_factory=list)  # texts of the steps that have left the view
+    gone: list[FinishedStep] = field(default_factory=list)  # the steps that have left the view
     note_length: int = 0  # tokens at the start of the history that say so
 
     @classmethod
@@ -59,8 +59,8 @@ class Workspace:
         self.held.reserve(tokens)
 
     def transcript(self) -> str:
-        """All that was written, as text: finished steps in order, then the unfinished ones."""
-        finished = [*self.gone, *(step.text for step in self.steps)]
+        """All that the workers wrote, as text: finished steps in order, then the unfinished ones."""
+        finished = [step.text for step in (*self.gone, *self.steps) if step.number > 0]
         unfinished = [member.text for member in self.members if member.body.strip()]
         return "\n\n".join(text.strip() for text in finished + unfinished)
 
