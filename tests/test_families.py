@@ -146,7 +146,8 @@ def test_what_the_probe_misses_fails_the_self_test(monkeypatch: pytest.MonkeyPat
 
     class Leaking(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return mlp(x + 0.1 * x.roll(1, dims=1))
+            mixed: torch.Tensor = mlp(x + 0.1 * x.roll(1, dims=1))
+            return mixed
 
     monkeypatch.setattr(model.model.layers[1], "mlp", Leaking())
     with pytest.raises(ModelUnsupported, match="not exact"):
