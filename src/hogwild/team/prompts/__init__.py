@@ -54,15 +54,13 @@ class PromptSet:
             autoescape=False,
             trim_blocks=True,
             lstrip_blocks=True,
-            keep_trailing_newline=True,
         )
 
     def render(self, piece: str, **fields: Any) -> str:
         """The text of one piece. A single trailing newline of the template file is not part of it."""
         try:
-            text = self._environment.get_template(f"{piece}.jinja").render(turn=self.turns, **fields)
+            return self._environment.get_template(f"{piece}.jinja").render(turn=self.turns, **fields)
         except Exception as error:  # a template can fail in every way that a program can
             line = getattr(error, "lineno", None)
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise OptionError(f"prompt template {piece}.jinja{f', line {line}' if line else ''}: {reason}") from error
-        return text.removesuffix("\n")
