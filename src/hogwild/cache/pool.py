@@ -51,8 +51,11 @@ class Pool:
             need = slot_bytes(layers, dtype) * page_size * MIN_PAGES
             raise OptionError(f"kv_memory is {memory} bytes: this model needs {need} at least, for {MIN_PAGES} pages")
         slots = self.total_pages * page_size
-        self.keys = [self._tensor(layer.kv_heads, slots, layer.key_dim) for layer in layers]  # [K, S, D]
-        self.values = [self._tensor(layer.kv_heads, slots, layer.value_dim) for layer in layers]
+        try:
+            self.keys = [self._tensor(layer.kv_heads, slots, layer.key_dim) for layer in layers]  # [K, S, D]
+            self.values = [self._tensor(layer.kv_heads, slots, layer.value_dim) for layer in layers]
+        except RuntimeError as error:  # torch's way to say that there is not so much memory
+            raise OptionError(f"kv_memory is {memory} bytes, more than {device} can give: ask for less") from error
         self._users = np.zeros(self.total_pages, dtype=np.int32)
 
     def _tensor(self, heads: int, slots: int, dim: int) -> Tensor:

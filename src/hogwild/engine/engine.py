@@ -22,7 +22,7 @@ from hogwild.cache.pool import slot_bytes
 from hogwild.engine import passes
 from hogwild.engine.passes import AttentionFunction, ConcurrentPass, Row
 from hogwild.engine.selftest import ExactnessReport, self_test
-from hogwild.errors import ModelUnsupported
+from hogwild.errors import ModelUnsupported, OptionError
 from hogwild.geometry import Layer
 from hogwild.models.hook import ARGUMENT, NAME
 from hogwild.models.load import Loaded, adopt, load_model, parse_dtype
@@ -83,6 +83,8 @@ class Engine:
         ``kv_memory`` is in bytes; by default a quarter of the free memory. ``check=False`` skips the self-test.
         Raises `ModelNotFound`, `ModelCorrupt`, `ModelUnsupported`, `OptionError`.
         """
+        if not isinstance(model, (str, Path, PreTrainedModel)):
+            raise OptionError(f"model is a {type(model).__name__}: give a path, a name or a transformers model")
         wanted = parse_dtype(dtype)
         if isinstance(model, PreTrainedModel):
             loaded = adopt(model if wanted is None else model.to(wanted), tokenizer, device)

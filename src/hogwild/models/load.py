@@ -29,6 +29,16 @@ from hogwild.models import packaged
 from hogwild.models.packaged import Progress
 from hogwild.models.support import check_config
 
+KNOWN_FAILURES: tuple[tuple[str, type[HogwildError], str], ...] = (
+    ("custom code", ModelUnsupported, "the model needs code of its own: pass trust_remote_code if you trust it"),
+    ("does not recognize this architecture", ModelUnsupported, ""),
+    ("Unrecognized", ModelUnsupported, ""),
+    ("not supported", ModelUnsupported, ""),
+    ("ignore_mismatched_sizes", ModelCorrupt, "the weights have other shapes than config.json says"),
+    ("no file named model.safetensors", ModelCorrupt, "no model.safetensors is there, and pickles (.bin) are not read"),
+)
+"""Words in what a library says, the error it stands for, and a better line if there is one."""
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -80,6 +90,7 @@ def load_model(
     found = _find(source, progress)
     config = _read(found, AutoConfig, trust_remote_code=trust_remote_code)
     check_config(config)
+    tokenizer = _read(found, AutoTokenizer, trust_remote_code=trust_remote_code)
     if dtype is None:
         dtype = torch.bfloat16 if found.gguf else (getattr(config, "dtype", None) or torch.float32)
     model, info = _read(
@@ -93,7 +104,6 @@ def load_model(
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ModelCorrupt(f"{found.name}: {len(missing)} weights are missing, the first is {missing[0]}")
-    tokenizer = _read(found, AutoTokenizer, trust_remote_code=trust_remote_code)
     generation = GenerationConfig(**(found.defaults or {})) if found.gguf else model.generation_config
     return Loaded(found.name, _prepare(model, device), tokenizer, generation)
 
@@ -109,16 +119,22 @@ def _prepare(model: PreTrainedModel, device: str) -> PreTrainedModel:
     try:
         return model.to(device).eval().requires_grad_(False)
     except (RuntimeError, AssertionError) as error:  # torch's way to say that a device is not there
-        raise OptionError(f"device is {device!r}, which this machine cannot use: {_first_line(error)}") from error
+        raise OptionError(f"device is {device!r}, which this machine cannot use: {shorten(str(error))}") from error
 
 
 def _find(source: str | Path, progress: Progress | None) -> _Source:
     text, path = str(source), Path(source).expanduser()
-    if path.is_dir():
+    if not text.strip():
+        raise ModelNotFound("the model has no name: give a folder, a .gguf file, a hub id or a packaged model's name")
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:  # a name that no file could have
+        raise ModelNotFound(f"{shorten(text)}: {error.strerror}") from error
+    if is_folder:
         if not (path / "config.json").is_file():
             raise ModelNotFound(f"{text}: the folder holds no config.json, so it is no Hugging Face model")
         return _Source(path.name, str(path))
-    if path.is_file():
+    if is_file:
         if path.suffix != ".gguf":
             raise ModelNotFound(f"{text}: give a folder with config.json and safetensors, or a .gguf file")
         return _Source(path.stem, str(path.parent), path.name)
@@ -137,17 +153,8 @@ def _read(found: _Source, kind: Any, **options: Any) -> Any:
             return kind.from_pretrained(found.place, **found.keywords, **options)
     except HogwildError:
         raise
-    except (OSError, HFValidationError) as error:
-        raise _explain_os_error(found, error) from error
     except Exception as error:  # the readers of damaged files raise whatever they trip over
-        reason = f"{type(error).__name__}: {_first_line(error)}"
-        if "trust_remote_code" in reason:
-            raise ModelUnsupported(
-                f"{found.name}: the model needs code of its own: pass trust_remote_code if you trust it"
-            ) from error
-        if "does not recognize this architecture" in reason or "Unrecognized" in reason or "not supported" in reason:
-            raise ModelUnsupported(f"{found.name}: {_first_line(error)}") from error
-        raise ModelCorrupt(f"{found.name}: the model's files cannot be read ({reason})") from error
+        raise _explain(found, kind, error) from error
 
 
 @contextmanager
@@ -165,15 +172,23 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _explain_os_error(found: _Source, error: Exception) -> HogwildError:
-    if Path(found.place).exists():
-        return ModelCorrupt(f"{found.name}: the model's files cannot be read ({_first_line(error)})")
-    known = ", ".join(packaged.MODELS)
-    return ModelNotFound(
-        f"{found.name}: no such folder, packaged model ({known}) or hub model that can be reached from here"
-    )
+def _explain(found: _Source, kind: Any, error: Exception) -> HogwildError:
+    """What is wrong with a model, as far as the error of a library tells."""
+    reason = " ".join(str(error).split())
+    if isinstance(error, (OSError, HFValidationError)) and not Path(found.place).exists():
+        known = ", ".join(packaged.MODELS)
+        return ModelNotFound(
+            f"{found.name}: no such folder, packaged model ({known}) or hub model that can be reached from here"
+        )
+    for words, error_type, line in KNOWN_FAILURES:
+        if words in reason:
+            return error_type(f"{found.name}: {line or shorten(reason)}")
+    what = "tokenizer" if kind is AutoTokenizer else "files"
+    reason = shorten(f"{type(error).__name__}: {reason}")
+    return ModelCorrupt(f"{found.name}: the model's {what} cannot be read; is everything there? ({reason})")
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+def shorten(message: str) -> str:
+    """A message of a library as one line of at most 200 characters."""
+    line = " ".join(message.split())
+    return line if len(line) <= 200 else f"{line[:199]}…"
