@@ -14,7 +14,7 @@ from hogwild.errors import CacheFull, WindowError
 from hogwild.sampling import Sampling
 from hogwild.team.answer import boxed, find_answer
 from hogwild.team.chooser import write_alone
-from hogwild.team.layout import Layout
+from hogwild.team.layout import Layout, shown
 from hogwild.team.setup import Setup
 from hogwild.team.text import Reader
 from hogwild.team.workspace import Workspace
@@ -66,12 +66,12 @@ class Finisher:
         blocks += [block.fork() for block in self._layout.finished(space)]
         base, rows = list(blocks), list[Row]()
         for member in space.members:
-            own = member.block.fork()
-            blocks.append(own)
+            own = [block.fork() for block in shown(member)]
+            blocks += own
             if member.body.strip():  # an unfinished step
                 blocks.append(space.mark.fork())
                 if member.pending:
-                    rows.append(Row([*base, own], member.pending))
+                    rows.append(Row([*base, *own], member.pending))
         if rows:
             self._engine.forward(rows)
 

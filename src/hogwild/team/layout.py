@@ -43,6 +43,22 @@ def private(member: Member) -> list[Block]:
     return [] if member.private is None else [member.private]
 
 
+def shown(member: Member) -> list[Block]:
+    """What others see of the worker's own text."""
+    return [member.block] if member.gap is None else [member.gap, member.block]
+
+
+def append(history: Block, blocks: list[Block], end: int | None = None) -> None:
+    """Append blocks, the last one up to token ``end``. Raises `CacheFull`, and then nothing has changed."""
+    before = len(history)
+    try:
+        for block in blocks:
+            history.extend(block, 0, end if block is blocks[-1] else None)
+    except BaseException:
+        history.truncate(before)
+        raise
+
+
 class Combined:
     """Everybody sees everything, token by token; finished steps are history in order of completion."""
 
@@ -54,7 +70,7 @@ class Combined:
         if not others:
             return [space.prompt, space.history, *private(member), member.block]
         header = [] if member.header is None else [member.header]
-        unfinished = [other.block for other in others]
+        unfinished = [block for other in others for block in shown(other)]
         return [space.prompt, space.history, space.others, *unfinished, *header, *private(member), member.block]
 
     def finished(self, space: Workspace) -> list[Block]:
@@ -64,11 +80,12 @@ class Combined:
     def end_step(self, space: Workspace, member: Member) -> None:
         """Move the step into the history."""
         begin = len(space.history)
-        space.history.extend(member.block)
+        append(space.history, shown(member))
         step = FinishedStep(member.name, member.step, member.text, space.history, begin, len(space.history))
         space.steps.append(step)
-        member.block.free()
-        member.block = space.engine.block()
+        for block in shown(member):
+            block.free()
+        member.block, member.gap = space.engine.block(), None
 
     def leave(self, space: Workspace, member: Member) -> None:
         """Its finished steps are history already."""
@@ -92,7 +109,7 @@ class Contiguous:
 
     def view(self, space: Workspace, member: Member) -> list[Block]:
         """See `Layout`."""
-        others = [other.block for other in space.other_members(member)]
+        others = [block for other in space.other_members(member) for block in shown(other)]
         return [space.prompt, space.history, *others, *private(member), member.block]
 
     def finished(self, space: Workspace) -> list[Block]:
@@ -108,11 +125,12 @@ class Contiguous:
     def leave(self, space: Workspace, member: Member) -> None:
         """Move its finished steps into the history."""
         own = [step for step in space.steps if step.block is member.block]
-        offset = len(space.history)
-        space.history.extend(member.block, 0, max((step.end for step in own), default=0))
+        end = max((step.end for step in own), default=0)
+        if own:
+            append(space.history, shown(member), end)
         for step in own:
             step.block = space.history
-            step.shift(offset)
+            step.shift(len(space.history) - end)
         member.block.free()
 
 

@@ -96,6 +96,7 @@ class Setup:
             private = self.text("private", me=worker.name, role=worker.prompt or "", parts=parts)
             member.private = self._written(space, private)
         if not self.solo:
+            member.gap = self._written(space, "\n\n") if member.private is not None else None
             member.header = self._written(space, self.text("own", me=worker.name))
         if worker.opening is not None:
             opening = self.codec.harmless(worker.opening)

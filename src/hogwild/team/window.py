@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hogwild.engine import Block
-from hogwild.team.layout import Layout
+from hogwild.team.layout import Layout, shown
 from hogwild.team.workspace import FinishedStep, Workspace
 
 KEPT = 0.75
@@ -14,7 +14,7 @@ def longest_view(space: Workspace, layout: Layout) -> int:
     """Tokens of the longest view after everybody has fed what is pending. The finisher reads everything that is new."""
     pending = {id(member.block): len(member.pending) for member in space.members}
     views = [layout.view(space, member) for member in space.members]
-    views.append([*layout.finished(space), *(member.block for member in space.members)])
+    views.append([*layout.finished(space), *(block for member in space.members for block in shown(member))])
     return max(sum(len(block) + pending.get(id(block), 0) for block in view) for view in views)
 
 

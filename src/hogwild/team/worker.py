@@ -56,6 +56,7 @@ class Member:
     reader: Reader
     private: Block | None = None
     header: Block | None = None  # announces its own work, in layouts that show it
+    gap: Block | None = None  # others see it before its first words, which stand right behind its private block
     pending: list[int] = field(default_factory=list)  # tokens to feed in the next pass
     step: int = 1
     written: int = 0  # tokens it has sampled
@@ -74,7 +75,7 @@ class Member:
 
     def free(self) -> None:
         """Give the pages of all its blocks back."""
-        for block in (self.block, self.private, self.header):
+        for block in (self.block, self.private, self.header, self.gap):
             if block is not None:
                 block.free()
 
