@@ -161,7 +161,8 @@ class ScriptedEngine(Engine):
 
 def _after(own: list[int], begin: str, script: str) -> int:
     """The next token of a script that is written behind the text ``begin``; the turn's end where it has ended."""
-    sizes = accumulate(map(len, default_tokenizer().convert_ids_to_tokens(own)))  # in bytes: one letter is one
+    pieces = default_tokenizer().convert_ids_to_tokens(own)
+    sizes = accumulate(len(piece or "") for piece in pieces)  # in bytes: one letter is one
     first = next(count for count, size in enumerate(sizes, 1) if size == len(begin.encode()))
     written, wanted = own[first:], encode(script)
     return wanted[len(written)] if wanted[: len(written)] == written and len(written) < len(wanted) else eos()
