@@ -96,6 +96,7 @@ def load_model(
     model, info = _read(
         found,
         AutoModelForCausalLM,
+        config=config,  # a GGUF header takes seconds to read
         dtype=dtype,
         use_safetensors=True,
         trust_remote_code=trust_remote_code,
