@@ -160,6 +160,8 @@ def test_nothing_to_say_before_the_first_word(prompt: Path, workers: int) -> Non
     run(team)
     for view, part in zip(map(decode, engine.seen[1]), ("first", "second"), strict=False):
         assert view.endswith(f": {part})")
+    if workers == 2:  # that token is nobody else's
+        assert decode(engine.seen[2][1]).endswith("(history)(others)\n\nx(for Bob: second)x")
     assert engine.pool.used_pages == 0
 
 

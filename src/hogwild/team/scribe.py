@@ -32,6 +32,7 @@ class Scribe:
         When there is no room for that, the run is over and the step stays unfinished.
         """
         member.written += 1
+        member.from_private = False
         self._progress.written[member.name] = member.written
         self._unchecked += 1
         last = token in self._setup.codec.end_ids

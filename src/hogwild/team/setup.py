@@ -132,8 +132,9 @@ class Setup:
             )
 
     def _hand_over_last_token(self, space: Workspace, member: Member) -> None:
-        """A worker must bring a token to its first pass: it takes the last one of what stands right before it."""
+        """A worker must bring a token to its first pass: it feeds the last one of what stands right before it."""
         before = member.private or space.prompt
+        member.from_private = before is member.private
         member.pending = [before.tokens[-1]]
         before.truncate(len(before) - 1)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hogwild.engine import Engine, Row
+from hogwild.engine import Engine
 from hogwild.errors import HogwildError, OptionError
 from hogwild.sampling import Sampling
 from hogwild.team import events
@@ -117,7 +117,7 @@ class Team:
         members = list(space.members)
         with self.progress.limits():
             views = [self.layout.view(space, member) for member in members]
-            logits = self.engine.forward([Row(view, m.pending) for view, m in zip(views, members, strict=True)])
+            logits = self.engine.forward([member.row(view) for member, view in zip(members, views, strict=True)])
             tokens = [self.chooser.choose(*one) for one in zip(members, views, logits, strict=True)]
             self.progress.passes += 1
             for member, token in zip(members, tokens, strict=True):

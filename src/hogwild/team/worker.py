@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hogwild.engine import Block
+from hogwild.engine import Block, Row
 from hogwild.errors import OptionError
 from hogwild.sampling import Sampling
 from hogwild.team.text import Reader, is_text
@@ -58,6 +58,7 @@ class Member:
     header: Block | None = None  # announces its own work, in layouts that show it
     gap: Block | None = None  # others see it before its first words, which stand right behind its private block
     pending: list[int] = field(default_factory=list)  # tokens to feed in the next pass
+    from_private: bool = False  # what is pending is the last token of the private block: nobody else sees it
     step: int = 1
     written: int = 0  # tokens it has sampled
     text: str = ""  # of the current step, prefix included
@@ -72,6 +73,12 @@ class Member:
     def body(self) -> str:
         """What it has written of the current step itself."""
         return self.text[len(self.prefix) :]
+
+    def row(self, view: list[Block]) -> Row:
+        """What the worker brings to a pass: what is pending goes into its own block, the last of its view."""
+        if self.from_private and view[-2] is self.private:
+            return Row(view[:-1], self.pending)
+        return Row(view, self.pending)
 
     def free(self) -> None:
         """Give the pages of all its blocks back."""
