@@ -16,6 +16,7 @@ from hogwild import Engine, Sampling, Team, Worker
 from hogwild.team.events import StepFinished, Token
 
 GREEDY = Sampling(temperature=0.0)
+ANSWER_TOKENS = 12
 
 
 def ask(engine: Engine, layout: str, code: str) -> tuple[str, bool]:
@@ -31,7 +32,7 @@ def ask(engine: Engine, layout: str, code: str) -> tuple[str, bool]:
         sampling=GREEDY,
         budget=200,
     )
-    said, answer, finished = "", "", False
+    said, answer, finished, tokens = "", "", False, 0
     bob = Worker("Bob", "What does Alice write? Repeat her words.", 'Alice writes: "The code is')
     for _ in range(60):
         for event in team.step():
@@ -41,9 +42,10 @@ def ask(engine: Engine, layout: str, code: str) -> tuple[str, bool]:
                 said += event.text
             if isinstance(event, Token) and event.worker == "Bob":
                 answer += event.text
+                tokens += 1
         if code in said and "Bob" not in team.setup.names:
             team.join(bob)
-        if sum(letter.isdigit() for letter in answer) >= len(code):
+        if tokens == ANSWER_TOKENS or sum(letter.isdigit() for letter in answer) >= len(code):
             break
     team.close()
     return answer.strip(), not finished
