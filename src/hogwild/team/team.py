@@ -303,8 +303,11 @@ class Team:
         """What the answer would be at an intermediate budget; the team goes on as if it had not been asked."""
         while self._snapshots_left and self._snapshots_left[0] <= self.passes:
             budget, space = self._snapshots_left.pop(0), self._space()
+            space.held.free()  # it is held for this
             with self.progress.aside():
                 answer, text = self._conclude(space, list(self._ask(space)))
+            with self.progress.limits():  # another team may have taken it meanwhile
+                self._make_reserves(space)
             yield events.Snapshot(**self.progress.now(), budget=budget, answer=answer, text=text)
 
     def _ask(self, space: Workspace) -> Iterator[str]:

@@ -56,6 +56,8 @@ class Workspace:
 
     def hold(self, tokens: int) -> None:
         """Reserve pages that nobody may use, so that there is room for an answer when the pool is full."""
+        if self.held.freed:
+            self.held = self.engine.block()
         self.held.reserve(tokens)
 
     def transcript(self) -> str:
