@@ -24,7 +24,7 @@ FORMS = ["text", "boxed", "number", "code"]
 @pytest.mark.parametrize("name", packaged_sets())
 def test_every_packaged_set_renders_for_every_team(name: str, workers: int) -> None:
     engine = scripted(positions=16384, pages=600)
-    for form in FORMS:
+    for form in (FORMS[workers % 4], FORMS[workers // 4 % 4]):
         for assign in ("none", [f"part {i}" for i in range(1, workers + 3)]):
             team = Team(engine, "The task.", workers, prompt=name, answer=form, assign=assign)
             texts = [team.setup.text("user"), team.setup.text("history"), team.setup.finisher_text()]
