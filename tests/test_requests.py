@@ -98,9 +98,9 @@ def test_messages_from_another_thread(prompt: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "name", "problem"),
     [
-        ("", "You", "text is 0 tokens"),
-        (" \n", "You", "text is 0 tokens"),
-        ("word " * 400, "You", "text is 1999 tokens long: a message has 1 to 512"),
+        ("", "You", "text is empty"),
+        (" \n", "You", "text is empty"),
+        ("word " * 400, "You", "text is 1999 tokens long: a running team takes in at most 512"),
         ("Hi", "", "name is ''"),
         ("Hi", "Eve\n", "name is"),
         ("Hi", "Alice", "name is 'Alice', which is a worker's"),
@@ -185,6 +185,8 @@ def test_who_cannot_join(prompt: Path) -> None:
     team.leave("Alice")
     with pytest.raises(OptionError, match="has or had"):
         team.join(Worker("Alice"))
+    with pytest.raises(OptionError, match="prompt is 2000 tokens long"):
+        team.join(Worker("Sixteen", prompt="word " * 400))
     team.join(Worker("Sixteen"))
     with pytest.raises(OptionError, match="has or had|had them"):
         team.join(Worker("Sixteen"))
@@ -192,6 +194,40 @@ def test_who_cannot_join(prompt: Path) -> None:
         team.join(Worker("Seventeen"))
     events = run(team)
     assert events[-1].tokens == {**dict.fromkeys([w.name for w in team.workers], 6), "Alice": 0, "Sixteen": 6}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_role_that_does_not_fit_any_more_is_the_end_and_no_error(prompt: Path, layout: str) -> None:
+    engine = scripted(positions=600, answer="1}")
+    team = Team(engine, "Task", 2, layout=layout, prompt=prompt, budget=400, answer="boxed")
+    events = run_asking(team, {170: lambda: team.join(Worker("Zoe", prompt="long " * 29))})
+    assert (events[-1].reason, events[-1].answer) == ("window", "1")
+    assert engine.pool.used_pages == 0
+
+
+def test_joining_and_leaving_from_another_thread(prompt: Path) -> None:
+    engine = tiny_team_engine()
+    team = Team(engine, "Task", 2, prompt=prompt, budget=200, answer="boxed")
+    joined = threading.Event()
+
+    def change() -> None:
+        team.join(Worker("Zoe"))
+        joined.wait(10)
+        team.leave("Alice")
+        team.stop()
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    events = []
+    for event in team.run():
+        events.append(event)
+        if event.kind == "token" and event.worker == "Zoe":
+            joined.set()
+    thread.join()
+    assert kinds(events).index("worker_joined") < kinds(events).index("worker_left")
+    assert events[-1].kind == "finished"
+    assert events[-1].reason == "stopped"
+    assert engine.pool.used_pages == 0
 
 
 def test_joining_draws_the_numbers_of_nobody_else(prompt: Path) -> None:

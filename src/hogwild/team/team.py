@@ -26,7 +26,7 @@ from hogwild.team.progress import Progress
 from hogwild.team.prompts import PromptSet
 from hogwild.team.scribe import Scribe
 from hogwild.team.settings import make_settings
-from hogwild.team.setup import Setup
+from hogwild.team.setup import STEP_ROOM, Setup
 from hogwild.team.text import Codec, clean, end_ids
 from hogwild.team.versions import versions
 from hogwild.team.window import drop_steps, longest_view
@@ -37,7 +37,7 @@ Assign = str | Sequence[str | Sequence[str]]
 Request = Callable[[Workspace], Iterator[Event]]
 
 LONGEST_SAY = 0.25
-"""The share of the model's positions that one message of a person may take."""
+"""The share of the model's positions that one message, or the role of a worker that joins, may take."""
 
 
 class Team:
@@ -214,17 +214,18 @@ class Team:
         if name in self.progress.written:
             raise OptionError(f"name is {name!r}, which is a worker's: take another one for a person")
         text = clean(text).strip()
-        length, longest = len(self.codec.encode(text)), int(self.engine.max_positions * LONGEST_SAY)
-        if not 0 < length <= longest:
-            raise OptionError(f"text is {length} tokens long: a message has 1 to {longest}")
+        if not text:
+            raise OptionError("text is empty: a message says something")
+        self._check_length("text", text)
         self._requests.append(lambda space: self._say(space, name, text))
 
     def join(self, worker: Worker) -> None:
-        """Let one more worker join. Raises `OptionError` for a name that was had, and for the 17th worker."""
+        """Let one more worker join. Raises `OptionError` for the 17th, a name that was had, a very long role."""
         if len(self.progress.written) >= MAX_WORKERS:
             raise OptionError(f"a team has 1 to {MAX_WORKERS} workers over its life, and this one had them")
         if worker.name in self.progress.written:
             raise OptionError(f"name is {worker.name!r}, which a worker of this team has or had")
+        self._check_length("prompt", f"{worker.prompt or ''}{worker.opening or ''}")
         self.progress.written[worker.name] = 0
         self._requests.append(lambda space: self._join(space, worker))
 
@@ -239,6 +240,11 @@ class Team:
 
         self._requests.append(request)
 
+    def _check_length(self, field: str, text: str) -> None:
+        length, longest = len(self.codec.encode(clean(text))), int(self.engine.max_positions * LONGEST_SAY)
+        if length > longest:
+            raise OptionError(f"{field} is {length} tokens long: a running team takes in at most {longest} at once")
+
     def _say(self, space: Workspace, name: str, text: str) -> Iterator[Event]:
         said = self.setup.text("said", name=name, text=text)
         yield from self._make_room(space, len(self.codec.encode(said)))
@@ -247,6 +253,10 @@ class Team:
             yield events.Said(**self.progress.now(), name=name, text=text)
 
     def _join(self, space: Workspace, worker: Worker) -> Iterator[Event]:
+        words = self.codec.encode(self.codec.harmless(f"{worker.prompt or ''}{worker.opening or ''}"))
+        yield from self._make_room(space, len(words) + STEP_ROOM)
+        if self.reason:
+            return
         self.setup.names.append(worker.name)
         self.scribe.tell(space, worker.name, self.setup.text("said", name=worker.name, text="I have joined the team."))
         self._make_reserves(space)
