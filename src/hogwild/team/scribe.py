@@ -80,7 +80,8 @@ class Scribe:
     def _begin_step(self, member: Member, carried: int) -> Iterator[Event]:
         """The next step begins with the token that ended the last one, the worker's name and, when due, the check."""
         member.step += 1
-        due = 0 < self._setup.settings.check_every <= self._unchecked and not self._setup.solo
+        shares_out = not self._setup.solo and not self._setup.parts  # else nobody can do another's work
+        due = shares_out and 0 < self._setup.settings.check_every <= self._unchecked
         check = self._setup.text("check", me=member.name) if due else ""
         self._setup.begin_step(member, [carried], check)
         now = self._progress.now(worker=member.name, step=member.step)
