@@ -18,6 +18,9 @@ from hogwild.geometry import Layer
 MIN_PAGES = 4
 """A smaller pool could not hold the blocks of one worker's view, as every block takes a page of its own."""
 
+ROOM = 8
+"""Pages that a block can grow by in place, where there is as much room."""
+
 
 def slot_bytes(layers: Sequence[Layer], dtype: torch.dtype) -> int:
     """Bytes that one token takes in the cache, over all layers."""
@@ -116,10 +119,12 @@ class Pool:
             return after + 1
         edges = np.flatnonzero(np.diff(np.concatenate(([1], self._users != 0, [1])).astype(np.int8)))
         starts, ends = edges[::2], edges[1::2]  # the free runs
-        longest = int(np.argmax(ends - starts))
-        start, end = int(starts[longest]), int(ends[longest])
-        # The middle of the longest run leaves room to grow for the block before it and for the new one.
-        return start if start == 0 else start + (end - start) // 2
+        # The first run with room for two blocks to grow, so that memory that was written before is written again;
+        # else the longest. A block begins some pages into it: the room before it is for the block that stands there.
+        roomy = np.flatnonzero(ends - starts >= 2 * ROOM)
+        chosen = int(roomy[0]) if len(roomy) else int(np.argmax(ends - starts))
+        start, end = int(starts[chosen]), int(ends[chosen])
+        return start if start == 0 else start + min((end - start) // 2, ROOM)
 
     def copy_slots(self, source: int, target: int, count: int) -> None:
         """Copy ``count`` neighbouring slots, in every layer, as they are."""
