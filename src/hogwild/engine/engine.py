@@ -8,6 +8,7 @@ logits = engine.forward([Row([prompt, b, a], [5]), Row([prompt, a, b], [7])])  #
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -29,6 +30,10 @@ from hogwild.models.load import Loaded, adopt, load_model, parse_dtype
 from hogwild.models.packaged import Progress
 from hogwild.models.probe import keeps_logits, measure_layers
 from hogwild.models.support import exact_positions
+
+# oneDNN keeps the compiled code of each shape that it has multiplied, and blocks grow through hundreds of shapes: with
+# its default of 1,024, memory grew by over 200 MB in 200 passes. It reads this when it is first used.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 PREFILL_CHUNK = 512
 """Tokens that one pass of a long prompt takes; bounds the memory of activations and scores."""
