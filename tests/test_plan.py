@@ -124,13 +124,15 @@ def test_other_dtypes(dtype: torch.dtype) -> None:
 
 
 def test_what_nobody_may_see_may_be_anything() -> None:
-    """Slots beyond a block's end hold what memory held: not even NaN there may show."""
+    """Behind a block's end its page may hold any number, and other pages not even that."""
     made = case(LAYERS["window"], [9, 5, 7, 13], RAGGED)
     expected = made.by(plain_attention)
     used = torch.cat([block.slots(0, len(block)) for block in made.blocks])
+    pages = (used // 4 * 4)[:, None] + torch.arange(4)
     for tensor in (*made.pool.keys, *made.pool.values):
         kept = tensor[:, used].clone()
         tensor.fill_(float("nan"))
+        tensor[:, pages.flatten()] = 1e30
         tensor[:, used] = kept
     assert torch.equal(made.by(plain_attention), expected)
 
@@ -151,14 +153,20 @@ def test_a_plan_tells_positions_inside_blocks_and_what_is_left_to_turn() -> None
 def test_a_block_is_read_once_for_all_rows() -> None:
     rows = [([0, n], 1) for n in range(1, 9)]
     sight = case(BASE, [40] + [2] * 8, rows).plan.sight(None)
-    assert sight.columns == 40 + 8 * 2  # not 8 * 42
+    assert sight.columns == 40 + 8 * 4  # whole pages, but not 8 * 44
     common = [span for span in sight.spans if (span.first_token, span.last_token) == (0, 8)]
     assert sum(span.last_slot - span.first_slot for span in common) == 40
 
 
+def test_the_size_of_what_is_read_changes_once_a_page() -> None:
+    """Every new size of a matrix product has its price."""
+    columns = {case(BASE, [40, length], [([0, 1], 1)]).plan.sight(None).columns for length in range(1, 13)}
+    assert columns == {44, 48, 52}
+
+
 def test_a_pass_of_one_row_and_one_token_needs_no_bias() -> None:
     plan = case(BASE, [40, 8], [([0, 1], 1)]).plan
-    assert plan.sight(None).bias is None
+    assert plan.sight(None).bias is None  # both blocks fill their pages
     assert plan.sight(4).columns == 4
     assert plan.sight(4).bias is None
     assert plan.sight(4) is plan.sight(4)  # made once, for all layers
@@ -166,7 +174,7 @@ def test_a_pass_of_one_row_and_one_token_needs_no_bias() -> None:
 
 def test_what_left_the_window_is_not_read() -> None:
     sight = case(BASE, [40, 8, 30], [([0, 1, 2], 2)]).plan.sight(10)
-    assert sight.columns == 11
+    assert sight.columns == 16  # of 78: the pages of the last 11
     assert sight.bias is not None
     assert (sight.bias == 0).sum(1).tolist() == [10, 10]
 

@@ -151,8 +151,12 @@ class Plan:
             if nearest >= length:
                 continue  # the whole block has left the window of every row
             first, last = self._token_range(rows)
-            parts.append(self._visible(rows, nearest, length, window))
-            for begin, end in reading.view[index].runs(nearest, length):
+            # Whole pages are read: a matrix product compiles itself for every new shape, at the cost of a megabyte and
+            # of more time than the product, and so sizes are multiples of a page. The bias hides the rest.
+            size = reading.view[index].pool.page_size
+            first_page, last_page = nearest // size, -(-length // size)
+            parts.append(self._visible(rows, np.arange(first_page * size, last_page * size), length, window))
+            for begin, end in reading.view[index].runs(first_page, last_page):
                 spans.append(Span(begin, end, first, last, column, self._first_pair[block]))
                 column += end - begin
         visible = np.concatenate(parts, axis=1)
@@ -169,14 +173,13 @@ class Plan:
         oldest_token = starts[-1] + self._own_positions[row].start
         return max(0, oldest_token - window + 1 - starts[index])
 
-    def _visible(self, rows: list[tuple[int, int]], begin: int, end: int, window: int | None) -> np.ndarray:
-        """Which of all T tokens see which offsets of a block, bool [T, end - begin]."""
-        seen = np.zeros((self.tokens, end - begin), dtype=bool)
-        offsets = np.arange(begin, end)
+    def _visible(self, rows: list[tuple[int, int]], offsets: np.ndarray, length: int, window: int | None) -> np.ndarray:
+        """Which of all T tokens see which offsets of a block that has ``length`` tokens, bool [T, offsets]."""
+        seen = np.zeros((self.tokens, len(offsets)), dtype=bool)
         for row, index in rows:
             starts, own = self.readings[row].starts, np.array(self._own_positions[row])
             part = seen[self._bounds[row] : self._bounds[row + 1]]
-            part[:] = True
+            part[:] = offsets < length
             if index == len(starts) - 1:
                 part &= offsets[None, :] <= own[:, None]
             if window is not None:

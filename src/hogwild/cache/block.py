@@ -162,15 +162,13 @@ class Block:
         return (pages[offsets // size] * size + offsets % size).to(self._pool.device)
 
     def runs(self, begin: int, end: int) -> list[tuple[int, int]]:
-        """The same slots as maximal runs ``(first, last + 1)``."""
+        """The slots of the block's pages ``begin`` to ``end`` (exclusive), as maximal runs ``(first, last + 1)``."""
         size, runs = self._pool.page_size, list[tuple[int, int]]()
-        for index in range(begin // size, self._pages_for(end)):
-            first = self._pages[index] * size + max(begin - index * size, 0)
-            last = self._pages[index] * size + min(end - index * size, size)
-            if runs and runs[-1][1] == first:
-                runs[-1] = (runs[-1][0], last)
+        for page in self._pages[begin:end]:
+            if runs and runs[-1][1] == page * size:
+                runs[-1] = (runs[-1][0], (page + 1) * size)
             else:
-                runs.append((first, last))
+                runs.append((page * size, (page + 1) * size))
         return runs
 
     def _pages_for(self, length: int) -> int:

@@ -102,8 +102,8 @@ class Pool:
     def allocate(self, count: int, after: int | None = None) -> list[int]:
         """Take ``count`` free pages, in runs as long as can be had, starting right behind page ``after``.
 
-        Attention reads a run of neighbouring pages in place, so runs are worth having. All or nothing: raises
-        `CacheFull` and takes none when there are too few.
+        Attention reads a run of neighbouring pages in place, so runs are worth having. The pages hold zeros. All or
+        nothing: raises `CacheFull` and takes none when there are too few.
         """
         self.require(count)
         pages: list[int] = []
@@ -112,7 +112,14 @@ class Pool:
             self._users[page] = 1
             pages.append(page)
             after = page
+        self._clear(pages)
         return pages
+
+    def _clear(self, pages: list[int]) -> None:
+        """Attention reads whole pages and hides what is not written yet: nothing there may be infinite or no number."""
+        taken = torch.tensor(pages, dtype=torch.int64, device=self.device)
+        for tensor in (*self.keys, *self.values):
+            tensor.unflatten(1, (self.total_pages, self.page_size)).index_fill_(1, taken, 0)
 
     def _next(self, after: int | None) -> int:
         if after is not None and after + 1 < self.total_pages and self._users[after + 1] == 0:
