@@ -138,6 +138,7 @@ def test_a_full_pool_refuses_and_everything_else_goes_on(desk: Desk) -> None:
         lambda: desk.engine.prefill([desk.own], some_tokens(300)),
         lambda: desk.engine.forward([Row([desk.own], some_tokens(62)), Row([twin], [1])]),
         lambda: desk.engine.forward([Row([desk.engine.block()], [1]), Row([twin], [1])]),
+        lambda: desk.engine.forward([Row([twin], [1]), Row([desk.engine.block()], [1])]),
     ]
     for call in too_much:
         with desk.unchanged(), pytest.raises(CacheFull, match="wanted"):
