@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hogwild.attention import Plan, Reading, make_plan, plain, plain_attention, reference_attention
+from hogwild.attention import Plan, Reading, plain, plain_attention, reference_attention
 from hogwild.attention.plan import Span
 from hogwild.cache import Block, Pool
 from hogwild.cache.pool import slot_bytes
@@ -66,7 +66,7 @@ def case(
     blocks = [written(pool, length, seed) for seed, length in enumerate(lengths)]
     readings = [Reading(tuple(blocks[n] for n in view), tuple(lengths[n] for n in view), new) for view, new in rows]
     slots = torch.cat([blocks[view[-1]].slots(lengths[view[-1]] - new, lengths[view[-1]]) for view, new in rows])
-    plan = make_plan(readings, slots)
+    plan = Plan(readings, slots)
     generator = torch.Generator().manual_seed(9)
     query = torch.randn(layer.heads, plan.tokens, layer.key_dim, generator=generator).to(dtype)
     return Case(layer, pool, plan, query, blocks)

@@ -185,8 +185,3 @@ class Plan:
             if window is not None:
                 part &= starts[index] + offsets[None, :] > starts[-1] + own[:, None] - window
         return seen
-
-
-def make_plan(readings: Sequence[Reading], slots: Tensor) -> Plan:
-    """The plan of a pass whose rows have reserved ``slots`` [T] for their new tokens."""
-    return Plan(readings, slots)

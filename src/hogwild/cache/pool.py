@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hogwild.errors import CacheFull, OptionError
-from hogwild.geometry import Layer
+from hogwild.geometry import Layer, Rotary, Rotation, compute_dtype
 
 MIN_PAGES = 4
 """A smaller pool could not hold the blocks of one worker's view, as every block takes a page of its own."""
@@ -143,16 +143,14 @@ class Pool:
 
         The rotation is computed in float32 (float64 for a float64 pool) from exact angles and rounded once.
         """
-        wide = torch.float64 if self.dtype == torch.float64 else torch.float32
-        offsets = torch.tensor([offset])
-        rotations = {
-            layer.rotary: layer.rotary.rotation(offsets, layer.key_dim, wide, self.device)
-            for layer in self.layers
-            if layer.rotary is not None
-        }
+        wide, offsets = compute_dtype(self.dtype), torch.tensor([offset])
+        rotations: dict[tuple[Rotary, int], Rotation] = {}  # by head size too: layers of two sizes may share a RoPE
         for layer, keys, values in zip(self.layers, self.keys, self.values, strict=True):
             moved = keys.index_select(1, source)
             if layer.rotary is not None and offset != 0:
-                moved = rotations[layer.rotary](moved).to(self.dtype)
+                kind = (layer.rotary, layer.key_dim)
+                if kind not in rotations:
+                    rotations[kind] = layer.rotary.rotation(offsets, layer.key_dim, wide, self.device)
+                moved = rotations[kind](moved).to(self.dtype)
             keys.index_copy_(1, target, moved)
             values.index_copy_(1, target, values.index_select(1, source))

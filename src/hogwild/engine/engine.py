@@ -127,18 +127,13 @@ class Engine:
         it raises, nothing has changed.
         """
         passes.check_rows(rows, self.pool, self.vocab_size)
-        before = [(row.own, len(row.own)) for row in rows]
         found: dict[int, list[Tensor]] = {id(row.own): [] for row in rows}
-        try:
+        with passes.all_or_nothing(rows):
             for part in passes.cut_rows(rows, PREFILL_CHUNK):
                 logits = self._pass(part, all_positions)
                 counts = [len(row.tokens) if all_positions else 1 for row in part]
                 for row, own_logits in zip(part, logits.split(counts), strict=True):
                     found[id(row.own)].append(own_logits)
-        except BaseException:  # an interrupt too must leave no half-written block
-            for block, length in before:
-                block.truncate(length)
-            raise
         wanted = slice(None) if all_positions else slice(-1, None)
         return torch.cat([part for row in rows for part in found[id(row.own)][wanted]])
 
@@ -151,16 +146,13 @@ class Engine:
         """
         rows = [Row(view, tokens)]
         passes.check_rows(rows, self.pool, self.vocab_size)
-        before, logits = len(view[-1]), torch.empty(0)
-        try:
-            for first in range(0, len(tokens), PREFILL_CHUNK):
-                chunk = tokens[first : first + PREFILL_CHUNK]
-                logits = self._pass([Row(view, chunk)], False)[0]
+        done, logits = 0, torch.empty(0)
+        with passes.all_or_nothing(rows):
+            for part in passes.cut_rows(rows, PREFILL_CHUNK):
+                logits = self._pass(part, False)[0]
+                done += len(part[0].tokens)
                 if progress is not None:
-                    progress(first + len(chunk), len(tokens))
-        except BaseException:
-            view[-1].truncate(before)
-            raise
+                    progress(done, len(tokens))
         return logits
 
     @torch.inference_mode()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hogwild.attention import Plan, Reading, make_plan, plain_attention
+from hogwild.attention import Plan, Reading, plain_attention
 from hogwild.cache import Block, Pool
 from hogwild.errors import BlockError, ModelUnsupported, WindowError
 from hogwild.geometry import Layer
@@ -96,6 +97,18 @@ def reserve(rows: Sequence[Row], pool: Pool) -> list[Tensor]:
     return [row.own.reserve(len(row.tokens)) for row in rows]
 
 
+@contextmanager
+def all_or_nothing(rows: Sequence[Row]) -> Iterator[None]:
+    """Whatever is raised inside, an interrupt too: the blocks that the rows write are then as long as before."""
+    before = [(row.own, len(row.own)) for row in rows]
+    try:
+        yield
+    except BaseException:
+        for block, length in before:
+            block.truncate(length)
+        raise
+
+
 def plan_pass(rows: Sequence[Row], slots: Sequence[Tensor]) -> Plan:
     """The plan of a pass, with every block as long as it will be after it."""
     appended = {id(row.own): len(row.tokens) for row in rows}
@@ -107,7 +120,7 @@ def plan_pass(rows: Sequence[Row], slots: Sequence[Tensor]) -> Plan:
         )
         for row in rows
     ]
-    return make_plan(readings, torch.cat(list(slots)))
+    return Plan(readings, torch.cat(list(slots)))
 
 
 class ConcurrentPass:
