@@ -99,7 +99,7 @@ def _findings(engine: Engine) -> Iterator[tuple[str, str]]:
     yield "parameters", f"{sum(weight.numel() for weight in weights):,}"
     report = engine.report
     if report is not None:
-        measure = "of the largest logit" if report.dtype in ("float32", "float64") else "(root mean square)"
+        measure = "of the largest logit" if report.dtype in ("float32", "float64") else "of the logits (first quartile)"
         yield (
             "exact",
             f"yes: off by {report.difference:.1e} {measure} over {report.tokens} tokens in {report.dtype}; "
