@@ -29,8 +29,8 @@ style: $(VENV)/.dev ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.dev ## mypy: strict for the package and the scripts
-	$(BIN)/mypy --strict src scripts
+types: $(VENV)/.dev ## mypy: strict for the package, the scripts and the examples
+	$(BIN)/mypy --strict src scripts examples
 	$(BIN)/mypy $(TESTS_TYPING) tests
 
 imports: $(VENV)/.dev ## the import contract: layers, text without tensors, tensors without text
