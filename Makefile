@@ -10,6 +10,8 @@ DEMO := "Give advice on health." --part "Why is it good to drink water?" --part 
 # The tests are typed, but may lean on what pytest and Hypothesis leave untyped.
 TESTS_TYPING := --allow-untyped-defs --allow-untyped-calls --allow-untyped-decorators --allow-any-generics
 
+KERNELS := hatch_build.py $(wildcard src/hogwild/native/*.cpp src/hogwild/native/*.hpp)
+
 export TASK
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint style types imports sizes docs docs-check clean
@@ -55,12 +57,12 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # The build backend is installed beside the rest, so that it is pinned like the rest.
-$(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.runtime: pyproject.toml constraints.txt $(KERNELS) | $(VENV)/bin/python
 	$(INSTALL) hatchling
 	$(INSTALL) --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.dev: pyproject.toml constraints.txt $(KERNELS) | $(VENV)/bin/python
 	$(INSTALL) hatchling
 	$(INSTALL) --no-build-isolation -e '.[dev]'
 	@touch $@ $(VENV)/.runtime

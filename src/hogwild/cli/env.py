@@ -54,6 +54,7 @@ def gather() -> dict[str, Any]:
     import psutil
     import torch
 
+    from hogwild import native
     from hogwild.models import packaged
 
     memory = psutil.virtual_memory()
@@ -65,6 +66,7 @@ def gather() -> dict[str, Any]:
             "bfloat16": _fast_bfloat16(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "threads": torch.get_num_threads(),
+            "kernels": native.status(),
         },
         "memory": {"total": memory.total, "available": memory.available},
         "devices": devices(),
@@ -110,6 +112,7 @@ def _lines(report: dict[str, Any]) -> list[tuple[str, str]]:
         *report["versions"].items(),
         ("platform", report["platform"]),
         ("cpu", f"{cpu['capability']}, bfloat16 {'fast' if cpu['bfloat16'] else 'slow: use float32'}"),
+        ("kernels", cpu["kernels"]),
         ("threads", f"{cpu['threads']} of {cpu['cores']} cores"),
         ("memory", f"{text.size(memory['available'])} free of {text.size(memory['total'])}"),
         ("devices", ", ".join(f"{name} ({what})" for name, what in report["devices"].items())),

@@ -1,0 +1,87 @@
+"""Compile the kernels: ``python -m hogwild.native.build``. Needs nothing but Python and a C++ compiler.
+
+The package's build runs it too. Where there is no compiler, or the machine is not an x86-64, the package is built
+without kernels and works without them. What is compiled knows nothing of Python or torch: plain C functions in one
+shared library, so that any Python and any torch can load it. OpenMP is the one that torch has already loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+LIBRARY = HERE / "kernels.so"
+COMMON = (
+    "-O3",
+    "-std=c++17",
+    "-fPIC",
+    "-fopenmp",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fvisibility=hidden",
+    "-Wall",
+)
+BASELINE = ("-march=x86-64",)
+VECTOR = ("-march=x86-64-v4", "-mavx512bf16", "-mavx512vnni", "-mavx512vbmi", "-mprefer-vector-width=512")
+"""What the kernels need; `features.cpp` is compiled without it, and asks the processor before they are called."""
+
+
+def sources() -> list[Path]:
+    """The C++ files and headers, in a fixed order."""
+    return sorted(path for path in HERE.iterdir() if path.suffix in {".cpp", ".hpp"})
+
+
+def sources_hash() -> str:
+    """Names a state of the sources. The library carries that of its own."""
+    digest = hashlib.sha256()
+    for path in sources():
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def compiler() -> str | None:
+    """The C++ compiler: the environment's CXX, or g++, or clang++."""
+    chosen = os.environ.get("CXX")
+    return chosen or shutil.which("g++") or shutil.which("clang++")
+
+
+def build() -> str | None:
+    """Compile the library beside its sources; returns why it could not be done, or None."""
+    if platform.machine().lower() not in {"x86_64", "amd64"} or sys.platform != "linux":
+        return f"there are no kernels for {sys.platform} on {platform.machine()}"
+    program = compiler()
+    if program is None:
+        return "no C++ compiler (g++ or clang++) was found"
+    with tempfile.TemporaryDirectory(prefix="hogwild-") as folder:
+        objects, stamp = list[str](), f'-DHOGWILD_SOURCES="{sources_hash()}"'
+        for source in (path for path in sources() if path.suffix == ".cpp"):
+            objects.append(str(Path(folder) / f"{source.stem}.o"))
+            flags = BASELINE if source.stem == "features" else VECTOR
+            if problem := _run([program, *COMMON, *flags, stamp, "-c", str(source), "-o", objects[-1]]):
+                return problem
+        unfinished = LIBRARY.with_suffix(f".{os.getpid()}")
+        if problem := _run([program, "-shared", "-fopenmp", *objects, "-o", str(unfinished)]):
+            return problem
+        unfinished.replace(LIBRARY)  # a process that has loaded the old one keeps it
+    return None
+
+
+def _run(command: list[str]) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        return f"{command[0]}: {error.strerror}"
+    lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
+    return f"{Path(command[0]).name} failed: {(lines or ['it said nothing'])[0]}" if done.returncode else None
+
+
+if __name__ == "__main__":
+    problem = build()
+    sys.exit(f"the kernels were not built: {problem}" if problem else None)
