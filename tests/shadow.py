@@ -40,13 +40,21 @@ class Shadow:
         self.layers: tuple[Layer, ...] = engine.pool.layers
 
     @torch.inference_mode()
-    def forward(self, rows: Sequence[tuple[Sequence[ShadowBlock], Sequence[int]]]) -> Tensor:
-        """Append each row's tokens to the last block of its view; logits after every token [tokens, vocab]."""
-        for view, tokens in rows:
+    def forward(
+        self, rows: Sequence[tuple[Sequence[ShadowBlock], Sequence[int]]], drafts: Sequence[int] | None = None
+    ) -> Tensor:
+        """Append each row's tokens to the last block of its view; logits after every token [tokens, vocab].
+
+        The last ``drafts`` tokens of each row are there for that row alone.
+        """
+        hidden = dict[int, int]()
+        for (view, tokens), count in zip(rows, drafts or [0] * len(rows), strict=True):
             view[-1].extend(Entry(token) for token in tokens)
+            hidden[id(view[-1])] = count
         seen, new = list[list[Entry]](), list[Entry]()
         for view, tokens in rows:
-            sequence = [entry for block in view for entry in block]
+            sequence = [entry for block in view[:-1] for entry in block[: len(block) - hidden.get(id(block), 0)]]
+            sequence += view[-1]
             for place in range(len(sequence) - len(tokens), len(sequence)):
                 sequence[place].place = place
                 seen.append(sequence[: place + 1])

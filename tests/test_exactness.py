@@ -19,7 +19,7 @@ from hogwild.cache import Pool
 from hogwild.cache.pool import slot_bytes
 from hogwild.engine import Block, Engine, Row, engine
 from hogwild.engine.selftest import largest_difference, plain_logits
-from hogwild.errors import CacheFull
+from hogwild.errors import BlockError, CacheFull
 from shadow import Shadow, ShadowBlock
 from tiny import chain_difference, ragged_difference, some_tokens, tiny_engine
 
@@ -77,13 +77,14 @@ class Workspace(RuleBasedStateMachine):
         counts = [data.draw(st.sampled_from([1, 1, 1, 2, 3, 8])) for _ in writers]
         news = [some_tokens(count, data.draw(st.integers(0, 99))) for count in counts]
         self.engine.attention = plain_attention if fast else reference_attention
-        rows = [Row([self.blocks[n][0] for n in view], new) for view, new in zip(views, news, strict=True)]
+        drafts = [data.draw(st.integers(0, count - 1)) if count > 1 else 0 for count in counts]
+        rows = [Row([self.blocks[n][0] for n in v], new, d) for v, new, d in zip(views, news, drafts, strict=True)]
         try:
             ours = self.engine.forward(rows, all_positions=True)
         except CacheFull:
             return  # the invariants see to it that nothing has changed
         theirs = self.shadow.forward(
-            [([self.blocks[n][1] for n in view], new) for view, new in zip(views, news, strict=True)]
+            [([self.blocks[n][1] for n in view], new) for view, new in zip(views, news, strict=True)], drafts
         )
         assert largest_difference(ours, theirs) <= TOLERANCE
 
@@ -202,6 +203,26 @@ def test_rows_see_each_others_tokens_of_the_same_pass(engine: Engine) -> None:
         a.truncate(1)
         b.truncate(1)
     assert largest_difference(logits[0], logits[1]) > 1e-3
+
+
+def test_drafts_are_seen_by_their_own_row_only(engine: Engine) -> None:
+    common, a, b = (engine.block() for _ in range(3))
+    engine.prefill([common], some_tokens(20))
+    rows = [Row([common, b, a], [1, 8, 9], drafts=2), Row([common, a, b], [2])]
+    guessing = engine.forward(rows, all_positions=True)
+    a.truncate(1)
+    b.truncate(0)
+    a.truncate(0)
+    sure = engine.forward([Row([common, b, a], [1]), Row([common, a, b], [2])])
+    assert largest_difference(guessing[[0, 3]], sure) < 1e-5
+    after = engine.forward([Row([common, b, a], [8])])[0]
+    assert largest_difference(guessing[1], after) < 1e-5
+
+
+@pytest.mark.parametrize("drafts", [-1, 2, 3])
+def test_a_row_brings_at_least_one_token_that_is_no_draft(engine: Engine, drafts: int) -> None:
+    with pytest.raises(BlockError, match=f"brings 2 tokens and calls {drafts} of them drafts"):
+        engine.forward([Row([engine.block()], [1, 2], drafts)])
 
 
 def test_a_row_does_not_depend_on_rows_that_it_does_not_read(engine: Engine) -> None:

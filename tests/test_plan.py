@@ -188,9 +188,9 @@ def test_rotations_are_shared_by_the_layers_of_one_type() -> None:
 
 
 def test_spans_are_clipped_to_tokens() -> None:
-    span = Span(first_slot=8, last_slot=20, first_token=3, last_token=9, column=4, pair=30)
+    span = Span(first_slot=8, last_slot=20, first_token=3, last_token=9, column=4, pair=30, offset=64)
     assert span.last_column == 16
     assert span.clip(0, 3) is None
     assert span.clip(9, 12) is None
     assert span.clip(0, 99) == span
-    assert span.clip(5, 7) == Span(8, 20, 5, 7, 4, 32)
+    assert span.clip(5, 7) == Span(8, 20, 5, 7, 4, 32, 64)

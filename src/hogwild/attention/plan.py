@@ -11,7 +11,10 @@ Legend: T new tokens, C columns (one for each key that some row reads), P (token
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +28,7 @@ from hogwild.geometry import Rotary, Rotation
 class Reading:
     """One row of a pass: it reads ``view`` and has just appended ``count`` tokens to the last block of it.
 
-    ``lengths`` are those of the view's blocks after all rows of the pass have appended.
+    ``lengths`` are those of the view's blocks after all rows of the pass have appended, as far as this row may see.
     """
 
     view: tuple[Block, ...]
@@ -42,7 +45,7 @@ class Reading:
 class Span:
     """A run of neighbouring slots, and the tokens that read it.
 
-    Tokens between ``first_token`` and ``last_token`` that do not read it are hidden by the bias.
+    What a token between ``first_token`` and ``last_token`` does not see of it, `Sight.low` and `Sight.high` tell.
     """
 
     first_slot: int
@@ -51,6 +54,7 @@ class Span:
     last_token: int
     column: int  # of its first slot
     pair: int  # of its first token
+    offset: int  # of its first slot in its block
 
     @property
     def last_column(self) -> int:
@@ -63,16 +67,46 @@ class Span:
         if begin >= end:
             return None
         pair = self.pair + begin - self.first_token
-        return Span(self.first_slot, self.last_slot, begin, end, self.column, pair)
+        return replace(self, first_token=begin, last_token=end, pair=pair)
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What the tokens of a pass see under one window: the spans, and a bias that hides the rest."""
+    """What the tokens of a pass see under one window: of each block an interval, in whole pages for each span."""
 
-    spans: tuple[Span, ...]
+    tokens: int
     columns: int
-    bias: Tensor | None  # [T, C], 0 or -inf; None when every token sees every column
+    spans: tuple[Span, ...]
+    low: np.ndarray  # [P] int32: of its block, the pair's token sees the offsets from here
+    high: np.ndarray  # [P] int32: to here, exclusive; not above `low` where it sees nothing
+    device: torch.device
+
+    @cached_property
+    def bias(self) -> Tensor | None:
+        """0 where a token sees a column and -inf where not [T, C]; None when every token sees every column."""
+        visible = np.zeros((self.tokens, self.columns), dtype=bool)
+        for span in self.spans:
+            pairs = slice(span.pair, span.pair + span.last_token - span.first_token)
+            offsets = np.arange(span.offset, span.offset + span.last_slot - span.first_slot)[None, :]
+            seen = (offsets >= self.low[pairs, None]) & (offsets < self.high[pairs, None])
+            visible[span.first_token : span.last_token, span.column : span.last_column] = seen
+        if visible.all():
+            return None
+        return torch.from_numpy(np.where(visible, np.float32(0), np.float32("-inf"))).to(self.device)
+
+
+@dataclass(frozen=True)
+class _Readers:
+    """A block, and the tokens from the first to the last that reads it: one pair each."""
+
+    block: Block
+    first_token: int
+    last_token: int
+    pair: int
+
+    @property
+    def pairs(self) -> slice:
+        return slice(self.pair, self.pair + self.last_token - self.first_token)
 
 
 class Plan:
@@ -80,54 +114,54 @@ class Plan:
 
     Attributes: ``positions`` [T], each token's offset in its own block, which is what the model is given;
     ``slots`` [T], where its key and value go; ``pair_tokens`` [P] and ``pair_offsets`` [P], the token and the
-    extra rotation of each pair; ``rotates``, whether any of these is not 0; ``readings``, the rows themselves.
+    extra rotation of each pair; ``rotates``, whether any of these is not 0; ``readings``, the rows themselves;
+    ``shared``, what else is worth making once a pass, by whoever needs it.
     """
 
     def __init__(self, readings: Sequence[Reading], slots: Tensor) -> None:
         self.readings = tuple(readings)
         self.slots = slots
         self.device = slots.device
-        self._own_positions = [range(row.lengths[-1] - row.count, row.lengths[-1]) for row in readings]
-        self.positions = torch.tensor([p for span in self._own_positions for p in span], device=self.device)
-        self._bounds = np.cumsum([0] + [row.count for row in readings])  # of each row's tokens
-        self._readers = self._find_readers()
-        self._lay_pairs()
+        self._bounds = [0, *accumulate(row.count for row in readings)]  # of each row's tokens
+        own = [np.arange(row.lengths[-1] - row.count, row.lengths[-1]) for row in readings]
+        self.positions = torch.from_numpy(np.concatenate(own)).to(self.device)
+        self._readers = list[_Readers]()
+        self._lay_pairs(own)
         self._sights: dict[int | None, Sight] = {}
         self._rotations: dict[tuple[Rotary, int, torch.dtype], Rotation] = {}
+        self.shared: dict[object, Any] = {}
 
     @property
     def tokens(self) -> int:
         """T, the number of new tokens."""
-        return int(self._bounds[-1])
+        return self._bounds[-1]
 
-    def _find_readers(self) -> dict[int, list[tuple[int, int]]]:
-        """For each block (by identity): the rows that read it, with its index in their view."""
-        readers: dict[int, list[tuple[int, int]]] = {}
+    def _lay_pairs(self, own: list[np.ndarray]) -> None:
+        """Number the pairs block by block. ``own`` are the offsets of each row's tokens in their own block."""
+        rows_of: dict[int, list[tuple[int, int]]] = {}  # of each block: the rows that read it, and where in their view
         for row, reading in enumerate(self.readings):
             for index, block in enumerate(reading.view):
                 if reading.lengths[index]:
-                    readers.setdefault(id(block), []).append((row, index))
-        return readers
-
-    def _lay_pairs(self) -> None:
-        tokens, offsets, self._first_pair = [], [], dict[int, int]()
-        total = 0
-        for block, rows in self._readers.items():
-            first, last = self._token_range(rows)
-            extra = np.zeros(last - first, dtype=np.int64)
+                    rows_of.setdefault(id(block), []).append((row, index))
+        total = sum(self._bounds[rows[-1][0] + 1] - self._bounds[rows[0][0]] for rows in rows_of.values())
+        tokens, extra, self._high = (np.zeros(total, dtype=np.int64) for _ in range(3))
+        self._place = np.zeros(total, dtype=np.int64)  # of the token, counted from the block's first one
+        starts, first_pair = [reading.starts for reading in self.readings], 0
+        for rows in rows_of.values():
+            first, last = self._bounds[rows[0][0]], self._bounds[rows[-1][0] + 1]
+            self._readers.append(_Readers(self.readings[rows[0][0]].view[rows[0][1]], first, last, first_pair))
+            tokens[first_pair : first_pair + last - first] = np.arange(first, last)
             for row, index in rows:
-                starts = self.readings[row].starts
-                extra[self._bounds[row] - first : self._bounds[row + 1] - first] = starts[-1] - starts[index]
-            self._first_pair[block] = total
-            total += last - first
-            tokens.append(np.arange(first, last))
-            offsets.append(extra)
-        self.pair_tokens = torch.from_numpy(np.concatenate(tokens)).to(self.device)
-        self.pair_offsets = torch.from_numpy(np.concatenate(offsets))
-        self.rotates = bool(self.pair_offsets.any())
-
-    def _token_range(self, rows: list[tuple[int, int]]) -> tuple[int, int]:
-        return int(self._bounds[rows[0][0]]), int(self._bounds[rows[-1][0] + 1])
+                reading, begin = self.readings[row], first_pair + self._bounds[row] - first
+                pairs = slice(begin, begin + reading.count)
+                extra[pairs] = starts[row][-1] - starts[row][index]
+                self._place[pairs] = extra[pairs] + own[row]
+                is_own = index == len(reading.view) - 1
+                self._high[pairs] = own[row] + 1 if is_own else reading.lengths[index]
+            first_pair += last - first
+        self.pair_tokens = torch.from_numpy(tokens).to(self.device)
+        self.pair_offsets = torch.from_numpy(extra)
+        self.rotates = bool(extra.any())
 
     def sight(self, window: int | None) -> Sight:
         """What is seen by layers whose tokens see the last ``window`` positions (None: all)."""
@@ -143,45 +177,19 @@ class Plan:
         return self._rotations[key]
 
     def _see(self, window: int | None) -> Sight:
-        spans, parts, column = list[Span](), list[np.ndarray](), 0
-        for block, rows in self._readers.items():
-            reading, index = self.readings[rows[0][0]], rows[0][1]
-            length = reading.lengths[index]
-            nearest = min(self._oldest_seen(row, index, window) for row, index in rows)
-            if nearest >= length:
+        low = np.zeros_like(self._high) if window is None else np.maximum(self._place - window + 1, 0)
+        spans, column = list[Span](), 0
+        for readers in self._readers:
+            seen_from, seen_to = low[readers.pairs], self._high[readers.pairs]
+            seeing = seen_from < seen_to
+            if not seeing.any():
                 continue  # the whole block has left the window of every row
-            first, last = self._token_range(rows)
             # Whole pages are read: a matrix product compiles itself for every new shape, at the cost of a megabyte and
-            # of more time than the product, and so sizes are multiples of a page. The bias hides the rest.
-            size = reading.view[index].pool.page_size
-            first_page, last_page = nearest // size, -(-length // size)
-            parts.append(self._visible(rows, np.arange(first_page * size, last_page * size), length, window))
-            for begin, end in reading.view[index].runs(first_page, last_page):
-                spans.append(Span(begin, end, first, last, column, self._first_pair[block]))
-                column += end - begin
-        visible = np.concatenate(parts, axis=1)
-        if visible.all():
-            return Sight(tuple(spans), column, None)
-        bias = np.where(visible, np.float32(0), np.float32("-inf"))
-        return Sight(tuple(spans), column, torch.from_numpy(bias).to(self.device))
-
-    def _oldest_seen(self, row: int, index: int, window: int | None) -> int:
-        """The first offset in a block that any token of the row sees."""
-        if window is None:
-            return 0
-        starts = self.readings[row].starts
-        oldest_token = starts[-1] + self._own_positions[row].start
-        return max(0, oldest_token - window + 1 - starts[index])
-
-    def _visible(self, rows: list[tuple[int, int]], offsets: np.ndarray, length: int, window: int | None) -> np.ndarray:
-        """Which of all T tokens see which offsets of a block that has ``length`` tokens, bool [T, offsets]."""
-        seen = np.zeros((self.tokens, len(offsets)), dtype=bool)
-        for row, index in rows:
-            starts, own = self.readings[row].starts, np.array(self._own_positions[row])
-            part = seen[self._bounds[row] : self._bounds[row + 1]]
-            part[:] = offsets < length
-            if index == len(starts) - 1:
-                part &= offsets[None, :] <= own[:, None]
-            if window is not None:
-                part &= starts[index] + offsets[None, :] > starts[-1] + own[:, None] - window
-        return seen
+            # of more time than the product, and so sizes are multiples of a page.
+            size = readers.block.pool.page_size
+            first_page, last_page = int(seen_from[seeing].min()) // size, -(-int(seen_to[seeing].max()) // size)
+            offset = first_page * size
+            for begin, end in readers.block.runs(first_page, last_page):
+                spans.append(Span(begin, end, readers.first_token, readers.last_token, column, readers.pair, offset))
+                column, offset = column + end - begin, offset + end - begin
+        return Sight(self.tokens, column, tuple(spans), low.astype(np.int32), self._high.astype(np.int32), self.device)

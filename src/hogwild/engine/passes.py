@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,10 +21,14 @@ AttentionFunction = Callable[[Tensor, Layer, Tensor, Tensor, Plan], Tensor]
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a pass: ``tokens`` (at least one) are fed into the last block of ``view``, which all of it reads."""
+    """One row of a pass: ``tokens`` (at least one) are fed into the last block of ``view``, which all of it reads.
+
+    The last ``drafts`` of the tokens are guesses: no other row of the pass sees them, or counts them in its positions.
+    """
 
     view: Sequence[Block]
     tokens: Sequence[int]
+    drafts: int = 0
 
     @property
     def own(self) -> Block:
@@ -61,6 +65,8 @@ def _check_row(row: Row, number: int, pool: Pool, vocab_size: int) -> None:
             raise BlockError(f"row {number} views a block of another engine")
     if not len(row.tokens):
         raise BlockError(f"row {number} brings no token: leave it out of the pass")
+    if not 0 <= row.drafts < len(row.tokens):
+        raise BlockError(f"row {number} brings {len(row.tokens)} tokens and calls {row.drafts} of them drafts")
     for token in row.tokens:
         if not 0 <= token < vocab_size:
             raise BlockError(f"row {number} brings token {token}, but the model knows 0 to {vocab_size - 1}")
@@ -80,10 +86,10 @@ def cut_rows(rows: Sequence[Row], chunk: int) -> list[list[Row]]:
         )
         first = 0
         if not entangled:
-            while len(row.tokens) - first > chunk:
+            while len(row.tokens) - first > max(chunk, row.drafts):
                 ahead.append([Row(row.view, row.tokens[first : first + chunk])])
                 first += chunk
-        together.append(Row(row.view, row.tokens[first:]) if first else row)
+        together.append(replace(row, tokens=row.tokens[first:]) if first else row)
     return [*ahead, together]
 
 
@@ -111,11 +117,14 @@ def all_or_nothing(rows: Sequence[Row]) -> Iterator[None]:
 
 def plan_pass(rows: Sequence[Row], slots: Sequence[Tensor]) -> Plan:
     """The plan of a pass, with every block as long as it will be after it."""
-    appended = {id(row.own): len(row.tokens) for row in rows}
+    appended = {id(row.own): len(row.tokens) - row.drafts for row in rows}
     readings = [
         Reading(
             view=tuple(row.view),
-            lengths=tuple(len(block) + appended.get(id(block), 0) for block in row.view),
+            lengths=(
+                *(len(block) + appended.get(id(block), 0) for block in row.view[:-1]),
+                len(row.own) + len(row.tokens),
+            ),
             count=len(row.tokens),
         )
         for row in rows
