@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hogwild import __version__
-from hogwild.cli import env, models, replay, run, text
+from hogwild.cli import bench, env, models, replay, run, text
 from hogwild.errors import HogwildError
 
 INTERRUPTED = 130
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("replay")(replay.replay)
 app.add_typer(models.app, name="models")
+app.add_typer(bench.app, name="bench")
 app.command("env")(env.env)
 
 

@@ -1,0 +1,51 @@
+"""The engines that a benchmark loads: every combination of the options that were asked for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from hogwild.engine import Engine
+from hogwild.errors import OptionError
+from hogwild.models.packaged import Progress
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How an engine is loaded. None and ``none`` are the engine's own default; ``attention`` may be ``copied``."""
+
+    dtype: str | None = None
+    quantize: str = "none"
+    kv_dtype: str | None = None
+    attention: str | None = None
+
+    def __str__(self) -> str:
+        weights = self.quantize if self.quantize != "none" else self.dtype or ""
+        cache = f"kv {self.kv_dtype}" if self.kv_dtype else ""
+        return " ".join(part for part in (weights, cache, self.attention) if part) or "as stored"
+
+    def load(
+        self, model: str, *, device: str = "cpu", kv_memory: int | None = None, progress: Progress | None = None
+    ) -> Engine:
+        """The engine. Raises as `Engine.load` does."""
+        wanted: dict[str, Any] = {"dtype": self.dtype, "kv_dtype": self.kv_dtype, "attention": self.attention}
+        wanted["quantize"] = self.quantize if self.quantize != "none" else None
+        given = {name: value for name, value in wanted.items() if value is not None}
+        for name, value in given.items():
+            if name not in inspect.signature(Engine.load).parameters:
+                raise OptionError(f"{name} is {value!r}, which this engine does not have yet: leave it out")
+        return Engine.load(model, device=device, kv_memory=kv_memory, progress=progress, **given)
+
+
+def combinations(
+    dtypes: Sequence[str | None],
+    quantize: Sequence[str],
+    kv_dtypes: Sequence[str | None],
+    attention: Sequence[str | None],
+) -> Iterator[Setting]:
+    """Every combination, in the order given."""
+    for dtype, weights, kv, function in product(dtypes, quantize, kv_dtypes, attention):
+        yield Setting(dtype, weights, kv, function)
