@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +15,7 @@ from rich.text import Text
 from hogwild import __version__
 from hogwild.cli import bench, env, models, replay, run, text
 from hogwild.errors import HogwildError
+from hogwild.models.parallel import launched
 
 INTERRUPTED = 130
 
@@ -48,7 +51,17 @@ def hogwild(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command with ``arguments`` (default: the process's own) and return its exit code."""
+    """Run the command with ``arguments`` (default: the process's own) and return its exit code.
+
+    Of the processes that torchrun started, only the first one prints.
+    """
+    if launched().rank == 0:
+        return _main(arguments)
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        return _main(arguments)
+
+
+def _main(arguments: list[str] | None) -> int:
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries would run through our output
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # what a terminal's encoding lacks becomes "?", never an error
@@ -79,6 +92,19 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _fail(message: str, code: int) -> int:
+    if launched().size > 1 and not _tell_launcher(message):
+        return code
     line = Text.assemble(("hogwild: error:", "bold red"), " ", text.one_line(message))
     Console(stderr=True).print(line, soft_wrap=True)
     return code
+
+
+def _tell_launcher(message: str) -> bool:
+    """Let torchrun's summary name the rank and its error, whichever it is; whether this rank prints it as well."""
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+    try:
+        raise HogwildError(message) from None  # the summary shows the traceback of the error that is handled
+    except HogwildError as error:
+        get_error_handler().record_exception(error)
+    return launched().rank == 0

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 from hogwild.cli import text
+from hogwild.models.parallel import launched
 
 
 @contextmanager
@@ -18,7 +19,8 @@ def loading(model: str) -> Iterator[Callable[[int, int], None]]:
     """Yield what takes the bytes of a download that are done, and of all; on a terminal a bar shows them."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
     console = Console(file=sys.stderr)  # this very stream: others may be put in its place while a model is read
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    shown = console.is_terminal and launched().rank == 0
+    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task(escape(f"loading {text.one_line(model)}"), total=None, note="")
 
         def progress(done: int, total: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from hogwild.cli import view
 from hogwild.cli.loading import loading
 from hogwild.cli.request import Request, check_writable
+from hogwild.models.parallel import launched
 from hogwild.team import events as ev
 
 HINT = "Ctrl-C: answer now"
@@ -35,6 +36,8 @@ def watch(request: Request, trace: Path | None, *, json: bool, quiet: bool) -> N
     shown = view.choose(json=json, quiet=quiet, hint=HINT)
     if trace is not None:
         check_writable("--trace", trace)  # before the model is loaded
+    if launched().rank > 0:
+        trace = None  # the first process writes it
     team = _open_team(request)
     with TraceWriter(trace) if trace else nullcontext() as writer, answering_on_interrupt(team.stop):
         view.follow(team.run(), shown, writer.write if writer else None)
@@ -62,7 +65,8 @@ def _open_team(request: Request) -> Runner:
         from hogwild.sampling import Sampling
         from hogwild.team.team import Team
 
-        engine = Engine.load(request.model, progress=progress, **request.engine_options())
+        shared = launched().size > 1
+        engine = Engine.load(request.model, progress=progress, tensor_parallel=shared, **request.engine_options())
     options: dict[str, Any] = request.team_options()
     if request.sampling:
         options["sampling"] = replace(Sampling.from_generation_config(engine.generation_config), **request.sampling)

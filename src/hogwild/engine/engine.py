@@ -28,6 +28,7 @@ from hogwild.geometry import Layer
 from hogwild.models.hook import ARGUMENT, NAME
 from hogwild.models.load import Loaded, adopt, load_model, parse_dtype
 from hogwild.models.packaged import Progress
+from hogwild.models.parallel import ALONE, Ranks, join
 from hogwild.models.probe import keeps_logits, measure_layers
 from hogwild.models.support import exact_positions
 
@@ -43,7 +44,8 @@ class Engine:
     """A model whose workers share one KV cache. Use `Engine.load`.
 
     Attributes: ``model`` (transformers), ``tokenizer`` (or None), ``generation_config``, ``name``, ``pool``,
-    ``max_positions`` (the longest view), ``vocab_size``, ``report`` (what the self-test found, None if skipped).
+    ``max_positions`` (the longest view), ``vocab_size``, ``report`` (what the self-test found, None if skipped),
+    ``ranks`` (the processes that share the model).
     """
 
     def __init__(self, loaded: Loaded, kv_memory: int | None = None) -> None:
@@ -56,12 +58,15 @@ class Engine:
         self.max_positions = exact_positions(self.config)
         self.attention: AttentionFunction = plain_attention
         self.report: ExactnessReport | None = None
+        self.ranks: Ranks = loaded.ranks
         self.model.set_attn_implementation(NAME)
         layers = _measure(self.model, self.max_positions)
         self._keeps_logits = keeps_logits(self.model)
+        if kv_memory is None:
+            kv_memory = _default_memory(slot_bytes(layers, self.dtype) * self.max_positions, self.ranks)
         self.pool = Pool(
             layers,
-            _default_memory(slot_bytes(layers, self.dtype) * self.max_positions) if kv_memory is None else kv_memory,
+            kv_memory,
             dtype=self.dtype,
             device=self.device,
             max_positions=self.max_positions,
@@ -77,6 +82,7 @@ class Engine:
         kv_memory: int | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
         trust_remote_code: bool = False,
+        tensor_parallel: bool = False,
         check: bool = True,
         progress: Progress | None = None,
     ) -> Engine:
@@ -86,16 +92,26 @@ class Engine:
         transformers model (with ``tokenizer``). A loaded one is taken over: it moves to ``device`` and ``dtype``, and
         its own forward works again after ``model.set_attn_implementation("sdpa")``.
         ``kv_memory`` is in bytes; by default a quarter of the free memory. ``check=False`` skips the self-test.
+        ``tensor_parallel``: share the model among the processes that torchrun started (docs/parallel.md);
+        ``kv_memory`` is then that of one process.
         Raises `ModelNotFound`, `ModelCorrupt`, `ModelUnsupported`, `OptionError`.
         """
         if not isinstance(model, (str, Path, PreTrainedModel)):
             raise OptionError(f"model is a {type(model).__name__}: give a path, a name or a transformers model")
         wanted = parse_dtype(dtype)
+        ranks = join() if tensor_parallel else ALONE
         if isinstance(model, PreTrainedModel):
+            if ranks.size > 1:
+                raise OptionError("tensor_parallel shares a model out as it is read: give a path or a name, no model")
             loaded = adopt(model if wanted is None else model.to(wanted), tokenizer, device)
         else:
             loaded = load_model(
-                model, device=device, dtype=wanted, trust_remote_code=trust_remote_code, progress=progress
+                model,
+                device=device,
+                dtype=wanted,
+                trust_remote_code=trust_remote_code,
+                progress=progress,
+                ranks=ranks,
             )
         engine = cls(loaded, kv_memory)
         if check:
@@ -182,6 +198,7 @@ def _measure(model: PreTrainedModel, max_positions: int) -> tuple[Layer, ...]:
         ) from error
 
 
-def _default_memory(window_bytes: int) -> int:
-    """A quarter of the free memory, but no more than 64 full windows."""
-    return max(min(psutil.virtual_memory().available // 4, 64 * window_bytes), 1)
+def _default_memory(window_bytes: int, ranks: Ranks) -> int:
+    """A quarter of the free memory, but no more than 64 full windows; the same on all ranks, which share it."""
+    free = psutil.virtual_memory().available // 4 // ranks.size
+    return ranks.least(max(min(free, 64 * window_bytes), 1))

@@ -27,6 +27,7 @@ from transformers.utils import logging
 from hogwild.errors import HogwildError, ModelCorrupt, ModelNotFound, ModelUnsupported, OptionError
 from hogwild.models import packaged
 from hogwild.models.packaged import Progress
+from hogwild.models.parallel import ALONE, Ranks, check_parallel, load_options
 from hogwild.models.support import check_config
 
 KNOWN_FAILURES: tuple[tuple[str, type[HogwildError], str], ...] = (
@@ -48,6 +49,7 @@ class Loaded:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase | None
     generation_config: GenerationConfig
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,9 @@ def load_model(
     dtype: torch.dtype | None = None,
     trust_remote_code: bool = False,
     progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> Loaded:
-    """Load a model for inference.
+    """Load a model for inference, or this rank's share of it.
 
     ``dtype=None`` takes the checkpoint's own (bfloat16 for GGUF files, which are dequantised). Raises
     `ModelNotFound`, `ModelCorrupt` or `ModelUnsupported`, each with one line that names the cause.
@@ -90,6 +93,8 @@ def load_model(
     found = _find(source, progress)
     config = _read(found, AutoConfig, trust_remote_code=trust_remote_code)
     check_config(config)
+    if ranks.size > 1:
+        check_parallel(config, ranks, device)
     tokenizer = _read(found, AutoTokenizer, trust_remote_code=trust_remote_code)
     if dtype is None:
         dtype = torch.bfloat16 if found.gguf else (getattr(config, "dtype", None) or torch.float32)
@@ -101,12 +106,13 @@ def load_model(
         use_safetensors=True,
         trust_remote_code=trust_remote_code,
         output_loading_info=True,
+        **load_options(ranks),
     )
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ModelCorrupt(f"{found.name}: {len(missing)} weights are missing, the first is {missing[0]}")
     generation = GenerationConfig(**(found.defaults or {})) if found.gguf else model.generation_config
-    return Loaded(found.name, _prepare(model, device), tokenizer, generation)
+    return Loaded(found.name, _prepare(model, device), tokenizer, generation, ranks)
 
 
 def adopt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, device: str) -> Loaded:

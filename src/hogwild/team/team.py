@@ -133,7 +133,7 @@ class Team:
                 yield from self._requests.popleft()(space)
             if not space.members:
                 self.progress.stop("done")
-            if self._stop_asked:
+            if self._stopping():
                 self.progress.stop("stopped")
             if self.passes >= self.settings.budget:
                 self.progress.stop("budget")
@@ -204,6 +204,11 @@ class Team:
     def stop(self) -> None:
         """Stop after the current pass and ask for the final answer."""
         self._stop_asked = True
+
+    def _stopping(self) -> bool:
+        """Whether anybody has asked: processes that share a model stop after the same pass."""
+        self._stop_asked = self.engine.ranks.any(self._stop_asked)
+        return self._stop_asked
 
     def say(self, text: str, name: str = "You") -> None:
         """Put a person's message into the shared history; every worker sees it in the next pass.
@@ -276,7 +281,7 @@ class Team:
 
     def _plan(self) -> Iterator[Event]:
         """A short first pass by one reader lists the parts. A task that cannot be split is left to the workers."""
-        parts, passes = plan_parts(self.setup, self.sampling, lambda: self._stop_asked)
+        parts, passes = plan_parts(self.setup, self.sampling, self._stopping)
         self.progress.passes += passes
         if len(parts) >= 2:
             self.setup.shown_task = ""  # a small model that sees the whole task does the whole task
