@@ -8,6 +8,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no tes
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Tiny models run faster on one thread, and threads that wait for each other crawl where another program runs too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TRITON_INTERPRET", "1")  # before triton is imported: its kernels run on the CPU then
 
 import hypothesis
 import pytest

@@ -58,11 +58,15 @@ class Case:
 
 
 def case(
-    layer: Layer, lengths: list[int], rows: list[tuple[list[int], int]], dtype: torch.dtype = torch.float64
+    layer: Layer,
+    lengths: list[int],
+    rows: list[tuple[list[int], int]],
+    dtype: torch.dtype = torch.float64,
+    page_size: int = 4,
 ) -> Case:
     """Blocks of ``lengths`` tokens; each row has a view (numbers of blocks) and how many tokens of the last are new."""
-    memory = 200 * 4 * slot_bytes([layer], dtype)
-    pool = Pool([layer], memory, dtype=dtype, device=CPU, max_positions=1000, page_size=4)
+    memory = 200 * page_size * slot_bytes([layer], dtype)
+    pool = Pool([layer], memory, dtype=dtype, device=CPU, max_positions=1000, page_size=page_size)
     blocks = [written(pool, length, seed) for seed, length in enumerate(lengths)]
     readings = [Reading(tuple(blocks[n] for n in view), tuple(lengths[n] for n in view), new) for view, new in rows]
     slots = torch.cat([blocks[view[-1]].slots(lengths[view[-1]] - new, lengths[view[-1]]) for view, new in rows])

@@ -1,0 +1,243 @@
+"""Concurrent attention by the Triton kernels: tables on the device, tiles that fit, and the two launches.
+
+Legend: see `hogwild.attention.tables`; H query heads, K KV heads, G = H / K, D key size, V value size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import triton
+from torch import Tensor
+
+from hogwild.attention.plan import Plan
+from hogwild.attention.tables import SPLIT_FIELDS, Tables, make_tables
+from hogwild.attention.triton_kernel import INTERPRETED, attend_splits, merge_splits
+from hogwild.errors import ModelUnsupported
+from hogwild.geometry import Layer, Rotary
+
+MOST_ROWS = 64
+"""Queries in a tile, half as many in float32: more would not fit the registers of a program at head size 128."""
+
+TILE_BYTES = 32 << 10
+"""Keys and values that a program holds at a time; Triton keeps two or three of these under way in shared memory."""
+
+PROGRAMS = 2
+"""Programs wanted for each processor of the device."""
+
+WARP_NUMBERS = 64 * 64
+"""Numbers of a tile from which on a program has 8 warps: with 4, the compiler runs out of registers and spills."""
+
+MERGED_AT_ONCE = 16
+LARGEST_HEAD = 256
+SMALLEST_PAGE = 16  # the least that Triton multiplies
+
+Kind = tuple[Rotary, int]
+"""What a rotation depends on beside the offsets: the layer's RoPE and its head size."""
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Rotations by the extra offsets of a pass, for layers of one kind."""
+
+    cos: Tensor  # [U, D] float32
+    sin: Tensor  # [U, D] float32
+    swap: Tensor  # [D] int32
+
+
+@dataclass(frozen=True)
+class DeviceTables:
+    """What the kernels need of a pass. The sizes may be larger than the pass: a split with no token does nothing."""
+
+    pages: Tensor  # [N] int32, and so the next four
+    splits: Tensor  # [S, SPLIT_FIELDS]
+    turns: Tensor  # [P]
+    places: Tensor  # [P]
+    ends: Tensor  # [P]
+    rotations: dict[Kind, Turns]
+    page_size: int
+    entries: int
+    most_tokens: int
+    rotates: bool
+
+
+def kind_of(layer: Layer) -> Kind | None:
+    """The kind of a layer's rotation, or None where it has no positions."""
+    return None if layer.rotary is None else (layer.rotary, layer.key_dim)
+
+
+def make_turns(kind: Kind, offsets: Tensor, device: torch.device) -> Turns:
+    """The rotations of one kind by ``offsets`` [U]."""
+    rotary, head_dim = kind
+    made = rotary.rotation(offsets, head_dim, torch.float32, device)
+    return Turns(made.cos, made.sin, made.swap.int())
+
+
+class TritonAttention:
+    """The same as `plain_attention`, called in the same way. What it needs of a pass is made once and kept in the plan.
+
+    ``splits``: into how many parts all pages of a pass are split, about; by default as many as keep a GPU busy.
+    Raises `ModelUnsupported` for what the kernels cannot do (float64, heads over 256, pages under 16 tokens).
+    """
+
+    def __init__(self, splits: int | None = None) -> None:
+        self._splits = splits
+
+    def __call__(self, query: Tensor, layer: Layer, keys: Tensor, values: Tensor, plan: Plan) -> Tensor:
+        """Attend from ``query`` [H, T, D] to ``keys`` [K, slots, D] and ``values`` [K, slots, V]; gives [T, H, V]."""
+        if type(self) not in plan.shared:
+            tables = make_tables(plan, self._splits or splits_wanted(layer, plan.tokens, query.device))
+            plan.shared[type(self)] = (tables, to_device(tables, {}, query.device))
+        tables, ready = plan.shared[type(self)]
+        kind = kind_of(layer)
+        if kind is not None and kind not in ready.rotations and tables.rotates:
+            ready.rotations[kind] = make_turns(kind, torch.from_numpy(tables.offsets), query.device)
+        check_supported(layer, query, keys, ready.page_size)
+        return launch(query, layer, keys, values, ready)
+
+
+def to_device(tables: Tables, rotations: dict[Kind, Turns], device: torch.device) -> DeviceTables:
+    """The tables on the device, in one copy."""
+    parts = [tables.pages, tables.splits.reshape(-1), tables.turns, tables.places, tables.ends]
+    together = torch.cat([torch.from_numpy(part) for part in parts]).to(device)
+    pages, splits, turns, places, ends = together.split([part.size for part in parts])
+    return DeviceTables(
+        pages=pages,
+        splits=splits.view(-1, SPLIT_FIELDS),
+        turns=turns,
+        places=places,
+        ends=ends,
+        rotations=rotations,
+        page_size=tables.page_size,
+        entries=tables.entries,
+        most_tokens=tables.most_tokens,
+        rotates=tables.rotates,
+    )
+
+
+def check_supported(layer: Layer, query: Tensor, keys: Tensor, page_size: int) -> None:
+    """Raise `ModelUnsupported` for what the kernels cannot do."""
+    dtypes = (torch.float32, torch.float16, torch.bfloat16)
+    if query.dtype not in dtypes or keys.dtype not in dtypes:
+        raise ModelUnsupported(
+            f"the Triton kernels read float32, float16 and bfloat16, not {query.dtype} queries and {keys.dtype} keys: "
+            "use --attention plain"
+        )
+    if max(layer.key_dim, layer.value_dim) > LARGEST_HEAD:
+        raise ModelUnsupported(
+            f"the Triton kernels take heads of up to {LARGEST_HEAD}, not {layer.key_dim} and {layer.value_dim}: "
+            "use --attention plain"
+        )
+    if page_size < SMALLEST_PAGE or page_size & (page_size - 1):
+        raise ModelUnsupported(
+            f"the Triton kernels take pages of a power of 2 from {SMALLEST_PAGE} tokens on, not {page_size}"
+        )
+
+
+def splits_wanted(layer: Layer, tokens: int, device: torch.device) -> int:
+    """As many splits as give each processor of the device `PROGRAMS` programs."""
+    tiles = -(-tokens * layer.group // MOST_ROWS)
+    return max(1, PROGRAMS * _processors(device) // (layer.kv_heads * tiles))
+
+
+@cache
+def _processors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 4
+
+
+def launch(query: Tensor, layer: Layer, keys: Tensor, values: Tensor, tables: DeviceTables) -> Tensor:
+    """Both kernels, for one layer: ``query`` [H, T, D] to [T, H, V]."""
+    if query.stride(-1) != 1:
+        query = query.contiguous()
+    heads, tokens, group = layer.heads, query.shape[1], layer.group
+    shape = (layer.kv_heads, tables.entries, group)
+    mixed = query.new_empty(*shape, layer.value_dim, dtype=torch.float32)
+    peaks, sums = query.new_empty(shape, dtype=torch.float32), query.new_empty(shape, dtype=torch.float32)
+    out = query.new_empty(tokens, heads, layer.value_dim)
+    kind = kind_of(layer)
+    turns = tables.rotations[kind] if tables.rotates and kind is not None else None
+    rows = rows_of(layer, tables.most_tokens, query.dtype)
+    split_count = tables.splits.shape[0]
+    attend_splits[(split_count, layer.kv_heads, -(-tables.most_tokens * group // rows))](
+        query,
+        keys,
+        values,
+        turns.cos if turns else peaks,  # what is not read needs some address
+        turns.sin if turns else peaks,
+        turns.swap if turns else tables.pages,
+        tables.pages,
+        tables.splits,
+        tables.turns,
+        tables.places,
+        tables.ends,
+        mixed,
+        peaks,
+        sums,
+        query.stride(0),
+        query.stride(1),
+        keys.shape[1],
+        tables.entries,
+        layer.scale,
+        layer.softcap or 1.0,
+        layer.window or 0,
+        ROWS=rows,
+        ROTATES=turns is not None,
+        WIDEN=INTERPRETED or query.dtype != keys.dtype,
+        num_warps=warps_of(layer, rows),
+        **tile_of(layer, keys, page_size=tables.page_size),
+    )
+    merge_splits[(tokens, heads)](
+        mixed,
+        peaks,
+        sums,
+        tables.splits,
+        peaks if layer.sinks is None else layer.sinks.to(query.device),
+        out,
+        split_count,
+        tables.entries,
+        FIELDS=SPLIT_FIELDS,
+        HEADS=heads,
+        GROUP=group,
+        VALUE_DIM=layer.value_dim,
+        VALUE_PAD=padded(layer.value_dim),
+        SINKS=layer.sinks is not None,
+        AT_ONCE=MERGED_AT_ONCE,
+    )
+    return out
+
+
+def padded(dim: int) -> int:
+    """The size of a tile that holds ``dim``: Triton counts in powers of 2, from 16 on."""
+    return int(max(triton.next_power_of_2(dim), 16))
+
+
+def rows_of(layer: Layer, tokens: int, dtype: torch.dtype) -> int:
+    """The queries of a tile, when ``tokens`` tokens read a block."""
+    return int(min(padded(tokens * layer.group), MOST_ROWS * 2 // dtype.itemsize))
+
+
+def warps_of(layer: Layer, rows: int) -> int:
+    """The warps of a program."""
+    return 8 if rows * max(padded(layer.key_dim), padded(layer.value_dim)) > WARP_NUMBERS else 4
+
+
+def tile_of(layer: Layer, keys: Tensor, page_size: int) -> dict[str, int | bool]:
+    """What of a launch depends on the layer and the pool alone; Triton compiles once for each of these."""
+    key_pad, value_pad = padded(layer.key_dim), padded(layer.value_dim)
+    columns = min(page_size, 64)
+    while columns > SMALLEST_PAGE and columns * (key_pad + value_pad) * keys.dtype.itemsize > TILE_BYTES:
+        columns //= 2
+    return {
+        "FIELDS": SPLIT_FIELDS,
+        "GROUP": layer.group,
+        "KEY_DIM": layer.key_dim,
+        "VALUE_DIM": layer.value_dim,
+        "KEY_PAD": key_pad,
+        "VALUE_PAD": value_pad,
+        "PAGE": page_size,
+        "COLUMNS": columns,
+        "CAPPED": layer.softcap is not None,
+        "WINDOWED": layer.window is not None,
+    }
