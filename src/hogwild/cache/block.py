@@ -41,6 +41,11 @@ class Block:
         return tuple(self._tokens)
 
     @property
+    def pages(self) -> tuple[int, ...]:
+        """The pages of the pool that hold the block, in order."""
+        return tuple(self._pages)
+
+    @property
     def freed(self) -> bool:
         """Whether `free` was called."""
         return self._freed

@@ -6,7 +6,7 @@ that two blocks share goes back when both have let go of it. Legend: K KV heads,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -60,18 +60,22 @@ class Pool:
         except RuntimeError as error:  # torch's way to say that there is not so much memory
             raise OptionError(f"kv_memory is {memory} bytes, more than {device} can give: ask for less") from error
         self._users = np.zeros(self.total_pages, dtype=np.int32)
+        # What is kept only for as long as nobody else wants the room, see `hogwild.engine.prefixes`: how many of each
+        # page's users are of that kind, and what gives so many pages back.
+        self.kept = np.zeros(self.total_pages, dtype=np.int32)
+        self.reclaim: Callable[[int], None] = lambda count: None
 
     def _tensor(self, heads: int, slots: int, dim: int) -> Tensor:
         return torch.empty(heads, slots, dim, dtype=self.dtype, device=self.device)
 
     @property
     def used_pages(self) -> int:
-        """Pages that some block uses."""
-        return int(np.count_nonzero(self._users))
+        """Pages that some block uses; those that are only kept in case they are wanted again do not count."""
+        return int(np.count_nonzero(self._users > self.kept))
 
     @property
     def free_pages(self) -> int:
-        """Pages that nobody uses."""
+        """Pages that can be had."""
         return self.total_pages - self.used_pages
 
     @property
@@ -106,6 +110,8 @@ class Pool:
         nothing: raises `CacheFull` and takes none when there are too few.
         """
         self.require(count)
+        if (empty := self.total_pages - int(np.count_nonzero(self._users))) < count:
+            self.reclaim(count - empty)
         pages: list[int] = []
         while len(pages) < count:
             page = self._next(after)

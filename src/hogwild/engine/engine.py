@@ -22,6 +22,7 @@ from hogwild.cache import Block, Pool
 from hogwild.cache.pool import slot_bytes
 from hogwild.engine import passes
 from hogwild.engine.passes import AttentionFunction, ConcurrentPass, Row
+from hogwild.engine.prefixes import Prefixes
 from hogwild.engine.selftest import ExactnessReport, self_test
 from hogwild.errors import ModelUnsupported, OptionError
 from hogwild.geometry import Layer
@@ -44,8 +45,8 @@ class Engine:
     """A model whose workers share one KV cache. Use `Engine.load`.
 
     Attributes: ``model`` (transformers), ``tokenizer`` (or None), ``generation_config``, ``name``, ``pool``,
-    ``max_positions`` (the longest view), ``vocab_size``, ``report`` (what the self-test found, None if skipped),
-    ``ranks`` (the processes that share the model).
+    ``prefixes`` (the prompts that are kept), ``max_positions`` (the longest view), ``vocab_size``, ``report`` (what the
+    self-test found, None if skipped), ``ranks`` (the processes that share the model).
     """
 
     def __init__(self, loaded: Loaded, kv_memory: int | None = None) -> None:
@@ -71,6 +72,7 @@ class Engine:
             device=self.device,
             max_positions=self.max_positions,
         )
+        self.prefixes = Prefixes(self.pool)
 
     @classmethod
     def load(
@@ -170,6 +172,39 @@ class Engine:
                 if progress is not None:
                     progress(done, len(tokens))
         return logits
+
+    def feed(self, rows: Sequence[Row]) -> None:
+        """As `forward`, where nobody asks for the logits."""
+        passes.check_rows(rows, self.pool, self.vocab_size)
+        with passes.all_or_nothing(rows):
+            for part in passes.cut_rows(rows, PREFILL_CHUNK):
+                self._pass(part, False)
+
+    def prompt(
+        self, tokens: Sequence[int], progress: Callable[[int, int], None] | None = None, *, share: bool = True
+    ) -> Block:
+        """A new block that holds ``tokens``, read with nothing before them.
+
+        What an earlier prompt began with in the same way is not read again but shared, and copied only where one of
+        its readers writes; so a prompt of many teams costs its price once. Where only a part is shared, the rest is
+        read in chunks that begin elsewhere, and rounding may differ in the last bit. ``share=False`` neither takes nor
+        leaves anything. ``progress(done, total)`` is called after each chunk, first for what is shared. Raises as
+        `forward` does, and then nothing is left behind.
+        """
+        block = self.prefixes.fork(tokens) if share else self.block()
+        try:
+            shared = len(block)
+            if progress is not None and shared:
+                progress(shared, len(tokens))
+            if shared < len(tokens):
+                rest = None if progress is None else lambda done, _: progress(shared + done, len(tokens))
+                self.prefill([block], tokens[shared:], rest)
+            if share:
+                self.prefixes.keep(block)
+        except BaseException:
+            block.free()
+            raise
+        return block
 
     @torch.inference_mode()
     def _pass(self, rows: Sequence[Row], all_positions: bool) -> Tensor:

@@ -30,6 +30,8 @@ class Settings:
         on_full: what to do before a view outgrows the model: ``stop``, or ``drop`` the oldest steps.
         snapshots: budgets, in passes, at which the finisher is asked without stopping.
         check_every: tokens, summed over workers, between two questions about redundant work; 0 for none.
+        share_prompts: what another team's prompt began with in the same way, token by token, is not read again. Without
+            it, the time to the first token does not tell whether anybody has asked the same before.
     """
 
     layout: str = "combined"
@@ -41,6 +43,7 @@ class Settings:
     on_full: str = "stop"
     snapshots: Sequence[int] = ()
     check_every: int = 1024
+    share_prompts: bool = True
 
     def __post_init__(self) -> None:
         _at_least("budget", self.budget, 1)
@@ -50,6 +53,8 @@ class Settings:
         _one_of("on_full", self.on_full, ON_FULL)
         if self.answer_tokens is not None:
             _at_least("answer_tokens", self.answer_tokens, 1)
+        if not isinstance(self.share_prompts, bool):
+            raise OptionError(f"share_prompts is {self.share_prompts!r}: give True or False")
         if not isinstance(self.snapshots, (tuple, list)):
             raise OptionError(f"snapshots is {self.snapshots!r}: give a tuple of budgets, in passes")
         for budget in self.snapshots:

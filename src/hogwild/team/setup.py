@@ -80,33 +80,62 @@ class Setup:
             prompt = self.codec.open_thoughts(prompt)
         tokens = self.codec.encode(prompt + self.text("history"))
         self.check_room(len(tokens))
-        for first in range(0, len(tokens), PREFILL_CHUNK):
-            chunk = tokens[first : first + PREFILL_CHUNK]
-            self.engine.forward([Row([space.prompt], chunk)])
-            yield first + len(chunk), len(tokens)
+        if self.settings.share_prompts:
+            space.prompt = self.engine.prefixes.fork(tokens)
+        if len(space.prompt):
+            yield len(space.prompt), len(tokens)
+        while (done := len(space.prompt)) < len(tokens):
+            self.engine.forward([Row([space.prompt], tokens[done : done + PREFILL_CHUNK])])
+            yield len(space.prompt), len(tokens)
+        if self.settings.share_prompts:
+            self.engine.prefixes.keep(space.prompt)
+        headers = [(space.mark, self.text("mark"))]
         if not self.solo:
-            self._write(space, space.others, self.text("others"))
-        self._write(space, space.mark, self.text("mark"))
+            headers.append((space.others, self.text("others")))
+        self._write(space, headers)
 
-    def add_member(self, space: Workspace, worker: Worker) -> Member:
-        """Give a worker its blocks; its first words are pending."""
-        member = Member(worker, self.names.index(worker.name), self.engine.block(), Reader(self.codec))
-        parts = self.parts.get(worker.name, [])
-        if worker.prompt or parts:
-            private = self.text("private", me=worker.name, role=worker.prompt or "", parts=parts)
-            member.private = self._written(space, private)
+    def add_members(self, space: Workspace, workers: Sequence[Worker]) -> list[Member]:
+        """Give workers their blocks, all read in one pass; their first words are pending."""
+        texts, members = list[tuple[Block, str]](), list[Member]()
+        for worker in workers:
+            member = Member(worker, self.names.index(worker.name), self.engine.block(), Reader(self.codec))
+            texts += self._lay_out(member)
+            members.append(member)
+        try:
+            self._write(space, texts)
+        except BaseException:
+            for member in members:
+                member.free()
+            raise
+        for member in members:
+            if member.worker.opening is not None:
+                opening = self.codec.harmless(member.worker.opening)
+            else:
+                parts = self.parts.get(member.name, [])
+                opening = self.text("opening", me=member.name, index=member.index, parts=parts)
+            self.begin_step(member, [], opening)
+            if not member.pending:
+                self._hand_over_last_token(space, member)
+        space.members += members
+        return members
+
+    def _lay_out(self, member: Member) -> list[tuple[Block, str]]:
+        """The blocks around a worker's own text that are not empty, with what is to be written into them."""
+        texts = list[tuple[Block, str]]()
+
+        def block(text: str) -> Block | None:
+            if not self.codec.encode(text):
+                return None
+            texts.append((self.engine.block(), text))
+            return texts[-1][0]
+
+        parts, role = self.parts.get(member.name, []), member.worker.prompt or ""
+        if role or parts:
+            member.private = block(self.text("private", me=member.name, role=role, parts=parts))
         if not self.solo:
-            member.gap = self._written(space, "\n\n") if member.private is not None else None
-            member.header = self._written(space, self.text("own", me=worker.name))
-        if worker.opening is not None:
-            opening = self.codec.harmless(worker.opening)
-        else:
-            opening = self.text("opening", me=worker.name, index=member.index, parts=parts)
-        self.begin_step(member, [], opening)
-        if not member.pending:
-            self._hand_over_last_token(space, member)
-        space.members.append(member)
-        return member
+            member.gap = block("\n\n") if member.private is not None else None
+            member.header = block(self.text("own", me=member.name))
+        return texts
 
     def begin_step(self, member: Member, carried: list[int], words: str = "") -> None:
         """Put the worker's name before its next step. ``carried`` is the token that ended the step before."""
@@ -138,13 +167,9 @@ class Setup:
         member.pending = [before.tokens[-1]]
         before.truncate(len(before) - 1)
 
-    def _written(self, space: Workspace, text: str) -> Block | None:
-        """A new block with a text in it, or None if that is empty."""
-        block = self.engine.block()
-        self._write(space, block, text)
-        return block if len(block) else None
-
-    def _write(self, space: Workspace, block: Block, text: str) -> None:
-        tokens = self.codec.encode(text)
-        if tokens:
-            self.engine.prefill([space.prompt, space.history, block], tokens)
+    def _write(self, space: Workspace, texts: Sequence[tuple[Block, str]]) -> None:
+        """Write each text into its block, right after the prompt and the history, all in one pass."""
+        encoded = [(block, self.codec.encode(text)) for block, text in texts]
+        rows = [Row([space.prompt, space.history, block], tokens) for block, tokens in encoded if tokens]
+        if rows:
+            self.engine.feed(rows)

@@ -182,11 +182,10 @@ class Team:
             for done, total in self.setup.read_prompt(space):
                 self.progress.prompt_tokens = total
                 yield events.Prefilled(**self.progress.now(), done=done, total=total)
-            for worker in self.workers:
-                if self.assign == "plan" and not self.setup.parts.get(worker.name, [worker]):
-                    yield events.WorkerLeft(**self.progress.now(worker=worker.name), reason="done")
-                else:
-                    yield from self._begin_work(space, worker)
+            idle = [name for name, parts in self.setup.parts.items() if self.assign == "plan" and not parts]
+            for name in idle:
+                yield events.WorkerLeft(**self.progress.now(worker=name), reason="done")
+            yield from self._begin_work(space, [worker for worker in self.workers if worker.name not in idle])
             self._make_reserves(space)
             self.setup.check_room(longest_view(space, self.layout))
         except BaseException:
@@ -266,11 +265,11 @@ class Team:
         self.scribe.tell(space, worker.name, self.setup.text("said", name=worker.name, text="I have joined the team."))
         self._make_reserves(space)
         yield events.WorkerJoined(**self.progress.now(worker=worker.name))
-        yield from self._begin_work(space, worker)
+        yield from self._begin_work(space, [worker])
 
-    def _begin_work(self, space: Workspace, worker: Worker) -> Iterator[Event]:
-        member = self.setup.add_member(space, worker)
-        yield events.StepStarted(**self.progress.now(worker=member.name, step=1), text=member.prefix)
+    def _begin_work(self, space: Workspace, workers: Sequence[Worker]) -> Iterator[Event]:
+        for member in self.setup.add_members(space, workers):
+            yield events.StepStarted(**self.progress.now(worker=member.name, step=1), text=member.prefix)
 
     def _make_reserves(self, space: Workspace) -> None:
         """Keep room for the finisher, in the window and in the pool."""
