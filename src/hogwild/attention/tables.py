@@ -97,7 +97,7 @@ def make_tables(plan: Plan, wanted_splits: int) -> Tables:
     return Tables(
         tokens=int(bounds[-1]),
         page_size=size,
-        pages=np.concatenate([_page_numbers(one.block, count) for one, count in zip(seen, page_counts, strict=True)]),
+        pages=np.concatenate([page_numbers(one.block, one.length) for one in seen]),
         splits=np.array(splits, dtype=np.int32),
         turns=turns.astype(np.int32),
         offsets=offsets,
@@ -126,6 +126,8 @@ def _pairs(one: Seen, readings: Sequence[Reading], bounds: npt.NDArray[np.int64]
     return turned, places, ends
 
 
-def _page_numbers(block: Block, count: int) -> Ints:
+def page_numbers(block: Block, length: int) -> Ints:
+    """The pages of a block that hold its first ``length`` tokens."""
     size = block.pool.page_size
-    return np.concatenate([np.arange(a // size, b // size, dtype=np.int32) for a, b in block.runs(0, count)])
+    runs = block.runs(0, -(-length // size))
+    return np.concatenate([np.arange(begin // size, end // size, dtype=np.int32) for begin, end in runs])
