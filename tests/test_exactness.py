@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from hogwild.attention import plain, plain_attention, reference_attention
+from hogwild.attention import choose_attention, plain
 from hogwild.cache import Pool
 from hogwild.cache.pool import slot_bytes
 from hogwild.engine import Block, Engine, Row, engine
 from hogwild.engine.selftest import largest_difference, plain_logits
 from hogwild.errors import BlockError, CacheFull
 from shadow import Shadow, ShadowBlock
-from tiny import chain_difference, ragged_difference, some_tokens, tiny_engine
+from tiny import ATTENTION, chain_difference, ragged_difference, some_tokens, tiny_engine
 
 TOLERANCE = 1e-4
 PAGE, PAGES, MAX_BLOCKS = 4, 60, 10
@@ -66,8 +66,8 @@ class Workspace(RuleBasedStateMachine):
         self.blocks.append((self.engine.block(), []))
 
     @precondition(lambda self: self.blocks)
-    @rule(data=st.data(), fast=st.booleans())
-    def forward(self, data: st.DataObject, fast: bool) -> None:
+    @rule(data=st.data(), attention=st.sampled_from([*ATTENTION, "reference"]))
+    def forward(self, data: st.DataObject, attention: str) -> None:
         writers = data.draw(st.lists(st.sampled_from(range(len(self.blocks))), min_size=1, max_size=8, unique=True))
         views = []
         for writer in writers:
@@ -76,7 +76,7 @@ class Workspace(RuleBasedStateMachine):
             views.append([*read, writer])
         counts = [data.draw(st.sampled_from([1, 1, 1, 2, 3, 8])) for _ in writers]
         news = [some_tokens(count, data.draw(st.integers(0, 99))) for count in counts]
-        self.engine.attention = plain_attention if fast else reference_attention
+        self.engine.attention = choose_attention(attention, self.engine.device, self.engine.dtype)
         drafts = [data.draw(st.integers(0, count - 1)) if count > 1 else 0 for count in counts]
         rows = [Row([self.blocks[n][0] for n in v], new, d) for v, new, d in zip(views, news, drafts, strict=True)]
         try:
@@ -186,7 +186,7 @@ def test_one_worker_whose_steps_move_to_the_history_is_the_model_itself(kind: En
 
 def test_long_passes_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores are computed for a few tokens at a time when they would take too much memory."""
-    made = tiny_engine("Gemma 3")
+    made = tiny_engine("Gemma 3", attention="plain")
     whole = chain_difference(made)
     monkeypatch.setattr(plain, "SCORE_BYTES", 4000)
     assert chain_difference(made) <= max(TOLERANCE, whole)

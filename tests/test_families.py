@@ -15,6 +15,7 @@ from hogwild.errors import ModelUnsupported
 from hogwild.models.families import FAMILIES, Family
 from hogwild.models.support import check_config
 from tiny import (
+    ATTENTION,
     TINY,
     WINDOW,
     alter,
@@ -46,9 +47,10 @@ def test_the_table_is_whole() -> None:
         assert (family.difference is None) == (family.status == "refused")
 
 
+@pytest.mark.parametrize("attention", ATTENTION)
 @named(SUPPORTED)
-def test_exact(family: Family, record_property: Callable[[str, object], None]) -> None:
-    engine = tiny_engine(family.name)  # ends with the self-test
+def test_exact(family: Family, attention: str, record_property: Callable[[str, object], None]) -> None:
+    engine = tiny_engine(family.name, attention=attention)  # ends with the self-test
     chain, ragged = chain_difference(engine), ragged_difference(engine)
     record_property("difference", max(chain, ragged))
     assert max(chain, ragged) <= TOLERANCE

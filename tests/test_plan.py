@@ -66,7 +66,7 @@ def case(
 ) -> Case:
     """Blocks of ``lengths`` tokens; each row has a view (numbers of blocks) and how many tokens of the last are new."""
     memory = 200 * page_size * slot_bytes([layer], dtype)
-    pool = Pool([layer], memory, dtype=dtype, device=CPU, max_positions=1000, page_size=page_size)
+    pool = Pool([layer], memory, dtype=dtype, device=CPU, max_positions=100_000, page_size=page_size)
     blocks = [written(pool, length, seed) for seed, length in enumerate(lengths)]
     readings = [Reading(tuple(blocks[n] for n in view), tuple(lengths[n] for n in view), new) for view, new in rows]
     slots = torch.cat([blocks[view[-1]].slots(lengths[view[-1]] - new, lengths[view[-1]]) for view, new in rows])

@@ -13,7 +13,8 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from hogwild.attention import plain_attention, reference_attention
+from hogwild import native
+from hogwild.attention import reference_attention
 from hogwild.engine import Block, Engine, Row
 from hogwild.engine.selftest import largest_difference, plain_logits
 from hogwild.geometry import Layer
@@ -164,6 +165,10 @@ def tiny_model(name: str, *, seed: int = 0, std: float = 0.15) -> PreTrainedMode
     return model
 
 
+ATTENTION = ("plain", "fused") if native.library() is not None else ("plain",)
+"""The attention functions that work here for float32 on the CPU."""
+
+
 def tiny_engine(name: str = "Llama", **options: Any) -> Engine:
     """An engine on a tiny model, checked by the self-test, with a pool of 4 MB."""
     return Engine.load(tiny_model(name), **{"kv_memory": 1 << 22, **options})
@@ -180,13 +185,13 @@ def alter(engine: Engine, **changes: Any) -> None:
 
 
 def both(engine: Engine, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The logits of a pass by the fast attention and by the reference; the blocks are as after the pass."""
-    lengths = [len(row.own) for row in rows]
+    """The logits of a pass by the engine's attention and by the reference; the blocks are as after the pass."""
+    lengths, fast = [len(row.own) for row in rows], engine.attention
     engine.attention = reference_attention
     theirs = engine.forward(rows, all_positions=True)
     for row, length in zip(rows, lengths, strict=True):
         row.own.truncate(length)
-    engine.attention = plain_attention
+    engine.attention = fast
     return engine.forward(rows, all_positions=True), theirs
 
 

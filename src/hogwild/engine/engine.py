@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hogwild.attention import plain_attention
+from hogwild.attention import choose_attention
 from hogwild.cache import Block, Pool
 from hogwild.cache.pool import slot_bytes
 from hogwild.engine import passes
-from hogwild.engine.passes import AttentionFunction, ConcurrentPass, Row
+from hogwild.engine.passes import ConcurrentPass, Row
 from hogwild.engine.prefixes import Prefixes
 from hogwild.engine.selftest import ExactnessReport, self_test
 from hogwild.errors import ModelUnsupported, OptionError
@@ -49,7 +49,7 @@ class Engine:
     self-test found, None if skipped), ``ranks`` (the processes that share the model).
     """
 
-    def __init__(self, loaded: Loaded, kv_memory: int | None = None) -> None:
+    def __init__(self, loaded: Loaded, kv_memory: int | None = None, attention: str = "auto") -> None:
         self.name = loaded.name
         self.model: PreTrainedModel = loaded.model
         self.tokenizer: PreTrainedTokenizerBase | None = loaded.tokenizer
@@ -57,7 +57,7 @@ class Engine:
         self.config = loaded.model.config
         self.vocab_size = int(self.config.get_text_config().vocab_size)
         self.max_positions = exact_positions(self.config)
-        self.attention: AttentionFunction = plain_attention
+        self.attention = choose_attention(attention, self.device, self.dtype)
         self.report: ExactnessReport | None = None
         self.ranks: Ranks = loaded.ranks
         self.model.set_attn_implementation(NAME)
@@ -85,6 +85,7 @@ class Engine:
         tokenizer: PreTrainedTokenizerBase | None = None,
         trust_remote_code: bool = False,
         tensor_parallel: bool = False,
+        attention: str = "auto",
         check: bool = True,
         progress: Progress | None = None,
     ) -> Engine:
@@ -93,7 +94,8 @@ class Engine:
         ``model``: a Hugging Face folder, a hub id, a ``.gguf`` file, the name of a packaged model, or a loaded
         transformers model (with ``tokenizer``). A loaded one is taken over: it moves to ``device`` and ``dtype``, and
         its own forward works again after ``model.set_attn_implementation("sdpa")``.
-        ``kv_memory`` is in bytes; by default a quarter of the free memory. ``check=False`` skips the self-test.
+        ``kv_memory`` is in bytes; by default a quarter of the free memory. ``attention``: "auto" (the fastest that
+        works here), "fused" (the compiled kernel), "plain" or "reference". ``check=False`` skips the self-test.
         ``tensor_parallel``: share the model among the processes that torchrun started (docs/parallel.md);
         ``kv_memory`` is then that of one process.
         Raises `ModelNotFound`, `ModelCorrupt`, `ModelUnsupported`, `OptionError`.
@@ -115,7 +117,7 @@ class Engine:
                 progress=progress,
                 ranks=ranks,
             )
-        engine = cls(loaded, kv_memory)
+        engine = cls(loaded, kv_memory, attention)
         if check:
             engine.report = self_test(engine)
         return engine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,12 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hogwild.attention import Plan, Reading, plain_attention
+from hogwild.attention import AttentionFunction, Plan, Reading, plain_attention
 from hogwild.cache import Block, Pool
 from hogwild.errors import BlockError, ModelUnsupported, WindowError
-from hogwild.geometry import Layer
-
-AttentionFunction = Callable[[Tensor, Layer, Tensor, Tensor, Plan], Tensor]
 
 
 @dataclass(frozen=True)

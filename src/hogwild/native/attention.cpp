@@ -1,0 +1,474 @@
+// Concurrent attention on the CPU: each key and value is read once for all rows and query heads that share it.
+//
+//     score(token at i, key at offset p of a block at o) = scale * <R(i - o) q, R(p) k>,  one softmax over the view
+//
+// A *tile* is a run of up to 64 neighbouring slots. For every KV head, keys of a tile are transposed once into scratch
+// that stays in the cache, then all rows that see the tile (tokens times query heads of the KV head) go over them in
+// registers, with a running maximum and sum (an online softmax). Tiles are shared out between threads as *splits*; the
+// partial results of a row merge exactly. Everything is accumulated in float32.
+//
+// A *word* is what one 32-bit lane holds: two neighbouring bf16 numbers, or one float32.
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+constexpr int TILE = 64;       // slots of a tile, four vectors
+constexpr int ROWS = 6;        // rows that are kept in registers at a time
+constexpr int TILE_ROWS = 96;  // rows (tokens times query heads) that go over a tile while it is open
+constexpr float NEVER = -INFINITY;
+
+struct Span {  // mirrors hogwild.attention.fused
+    int64_t first_slot, last_slot, first_token, last_token, pair, offset;
+};
+
+struct Layer {  // mirrors hogwild.attention.fused
+    int64_t heads, kv_heads, key_dim, value_dim;
+    float scale, softcap;  // softcap 0: none
+    const float* sinks;    // [heads] or null
+    const int64_t* swap;   // [key_dim], the partner of each dim in the rotation, or null: no rotation
+};
+
+struct Pass {  // mirrors hogwild.attention.fused
+    int64_t tokens, spans;
+    const Span* span;
+    const int32_t *low, *high;  // [pairs], the offsets of its block that a token sees
+    const float *cos, *sin;     // [pairs, key_dim], or null: nothing turns
+};
+
+struct Tensors {  // mirrors hogwild.attention.fused
+    const void* query;                          // [heads, tokens, key_dim]
+    int64_t query_head_stride, query_token_stride;  // in elements
+    const void *keys, *values;                  // [kv_heads, slots, dim]
+    const float *key_scales, *value_scales;     // [kv_heads, slots] for int8, else null
+    int64_t slots;
+    void* out;  // [tokens, heads, value_dim], in the query's dtype
+};
+
+using bf16 = uint16_t;
+
+inline float widen(bf16 x) {
+    uint32_t bits = uint32_t(x) << 16;
+    float value;
+    std::memcpy(&value, &bits, 4);
+    return value;
+}
+inline float widen(float x) { return x; }
+
+inline void narrow(float value, float* to) { *to = value; }
+inline void narrow(float value, bf16* to) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    if ((bits & 0x7fffffff) > 0x7f800000) *to = bf16((bits >> 16) | 64);  // stays no number
+    else *to = bf16((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);          // to the nearest, ties to even
+}
+
+// e to the x for x <= 0, to about 2 units in the last place; e to the -inf is 0.
+inline __m512 exponential(__m512 x) {
+    x = _mm512_max_ps(x, _mm512_set1_ps(-104.f));
+    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
+    __m512 p = _mm512_set1_ps(1.9875691500e-4f);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.3981999507e-3f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.3334519073e-3f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1665795894e-2f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666665459e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.0000001201e-1f));
+    p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), _mm512_add_ps(r, _mm512_set1_ps(1.f)));
+    return _mm512_scalef_ps(p, n);
+}
+
+inline __m512 tangent(__m512 x) {  // hyperbolic: sign(x) * (1 - e) / (1 + e) with e = exp(-2 |x|)
+    const __m512 sign = _mm512_and_ps(x, _mm512_set1_ps(-0.f)), size = _mm512_abs_ps(x);
+    const __m512 e = exponential(_mm512_mul_ps(size, _mm512_set1_ps(-2.f))), one = _mm512_set1_ps(1.f);
+    return _mm512_or_ps(_mm512_div_ps(_mm512_sub_ps(one, e), _mm512_add_ps(one, e)), sign);
+}
+
+// What differs between the dtypes that are computed in: Number is what a tensor holds.
+struct Half {
+    using Number = bf16;
+    static constexpr int PER_WORD = 2;
+    static __m512 multiply(__m512 sum, __m512i a, __m512i b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
+    static void put_weights(__m512 p, bf16* to) { _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(p)); }
+};
+struct Single {
+    using Number = float;
+    static constexpr int PER_WORD = 1;
+    static __m512 multiply(__m512 sum, __m512i a, __m512i b) {
+        return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
+    }
+    static void put_weights(__m512 p, float* to) { _mm512_storeu_ps(to, p); }
+};
+
+inline int words(int numbers, int per_word) { return (numbers + per_word - 1) / per_word; }
+inline int padded(int count) { return (count + 15) & ~15; }
+
+// Sixteen rows of sixteen words become sixteen columns.
+inline void transpose(__m512i r[16]) {
+    __m512i t[16];
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    for (int i = 0; i < 4; ++i) {
+        t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+        t[i + 8] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+        t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+    for (int i = 0; i < 4; ++i) {
+        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 4], 0x88);
+        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 4], 0xdd);
+        r[i + 4] = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0x88);
+        r[i + 12] = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0xdd);
+    }
+}
+
+// One tile of int8 numbers as the numbers that are computed with [count, dim].
+template <class Kind>
+void open_int8(const int8_t* from, const float* scales, int count, int dim, typename Kind::Number* to) {
+    for (int slot = 0; slot < count; ++slot)
+        for (int d = 0; d < dim; ++d) narrow(float(from[slot * dim + d]) * scales[slot], to + slot * dim + d);
+}
+
+// Keys [count, dim] to words [key words, TILE]: slots side by side, so that one lane is one slot.
+template <class Kind>
+void open_keys(const typename Kind::Number* keys, int count, int dim, int32_t* to) {
+    const int per = Kind::PER_WORD, whole = dim / per, all = words(dim, per);
+    for (int slot = 0; slot < TILE; slot += 16)
+        for (int word = 0; word < all; word += 16) {
+            __m512i r[16];
+            const int full = std::min(16, whole - word);
+            const __mmask16 mask = full >= 16 ? 0xffff : (1u << std::max(full, 0)) - 1;
+            for (int i = 0; i < 16; ++i)
+                r[i] = slot + i < count ? _mm512_maskz_loadu_epi32(mask, (const int32_t*)(keys + (slot + i) * dim) + word)
+                                        : _mm512_setzero_si512();
+            transpose(r);
+            for (int i = 0; i < std::min(16, all - word); ++i) _mm512_store_si512(to + (word + i) * TILE + slot, r[i]);
+        }
+    if (dim % per)  // the last number of an odd dim has no partner
+        for (int slot = 0; slot < count; ++slot) {
+            int32_t word = 0;
+            std::memcpy(&word, keys + slot * dim + dim - 1, sizeof(typename Kind::Number));
+            to[whole * TILE + slot] = word;
+        }
+}
+
+// Values [count, dim] to words [TILE / PER_WORD, padded dim]: a word holds the same dim of neighbouring slots.
+void open_values(const bf16* values, int count, int dim, int32_t* to, Half) {
+    const int wide = padded(dim);
+    for (int slot = 0; slot < count; slot += 2)
+        for (int d = 0; d < wide; d += 16) {
+            const __mmask16 mask = d + 16 <= dim ? 0xffff : (1u << (dim - d)) - 1;
+            const __m512i a = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, values + slot * dim + d));
+            __m512i b = _mm512_setzero_si512();
+            if (slot + 1 < count) b = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, values + (slot + 1) * dim + d));
+            _mm512_store_si512(to + slot / 2 * wide + d, _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
+        }
+}
+void open_values(const float* values, int count, int dim, int32_t* to, Single) {
+    const int wide = padded(dim);
+    for (int slot = 0; slot < count; ++slot)
+        for (int d = 0; d < wide; d += 16) {
+            const __mmask16 mask = d + 16 <= dim ? 0xffff : (1u << (dim - d)) - 1;
+            _mm512_store_si512(to + slot * wide + d, _mm512_maskz_loadu_epi32(mask, values + slot * dim + d));
+        }
+}
+
+// out[r, 0:16 N] += left[r, k] * right[k, 0:16 N] for R rows; strides in words.
+template <class Kind, int R, int N>
+void multiply(const int32_t* left, int left_stride, const int32_t* right, int right_stride, int depth, float* out,
+              int out_stride) {
+    __m512 sum[R][N];
+    for (int r = 0; r < R; ++r)
+        for (int n = 0; n < N; ++n) sum[r][n] = _mm512_loadu_ps(out + r * out_stride + 16 * n);
+    for (int k = 0; k < depth; ++k) {
+        __m512i b[N];
+        for (int n = 0; n < N; ++n) b[n] = _mm512_load_si512(right + k * right_stride + 16 * n);
+        for (int r = 0; r < R; ++r) {
+            const __m512i a = _mm512_set1_epi32(left[r * left_stride + k]);
+            for (int n = 0; n < N; ++n) sum[r][n] = Kind::multiply(sum[r][n], a, b[n]);
+        }
+    }
+    for (int r = 0; r < R; ++r)
+        for (int n = 0; n < N; ++n) _mm512_storeu_ps(out + r * out_stride + 16 * n, sum[r][n]);
+}
+
+template <class Kind, int N>
+void multiply_rows(int rows, const int32_t* left, int left_stride, const int32_t* right, int right_stride, int depth,
+                   float* out, int out_stride) {
+    for (; rows >= ROWS; rows -= ROWS, left += ROWS * left_stride, out += ROWS * out_stride)
+        multiply<Kind, ROWS, N>(left, left_stride, right, right_stride, depth, out, out_stride);
+    if (rows == 5) multiply<Kind, 5, N>(left, left_stride, right, right_stride, depth, out, out_stride);
+    if (rows == 4) multiply<Kind, 4, N>(left, left_stride, right, right_stride, depth, out, out_stride);
+    if (rows == 3) multiply<Kind, 3, N>(left, left_stride, right, right_stride, depth, out, out_stride);
+    if (rows == 2) multiply<Kind, 2, N>(left, left_stride, right, right_stride, depth, out, out_stride);
+    if (rows == 1) multiply<Kind, 1, N>(left, left_stride, right, right_stride, depth, out, out_stride);
+}
+
+// out [rows, columns] += left [rows, depth] * right [depth, columns]; columns is a multiple of 16.
+template <class Kind>
+void multiply_all(int rows, int columns, const int32_t* left, int left_stride, const int32_t* right, int right_stride,
+                  int depth, float* out, int out_stride) {
+    int c = 0;
+    for (; c + 64 <= columns; c += 64)
+        multiply_rows<Kind, 4>(rows, left, left_stride, right + c, right_stride, depth, out + c, out_stride);
+    if (c + 32 <= columns) {
+        multiply_rows<Kind, 2>(rows, left, left_stride, right + c, right_stride, depth, out + c, out_stride);
+        c += 32;
+    }
+    if (c < columns)
+        multiply_rows<Kind, 1>(rows, left, left_stride, right + c, right_stride, depth, out + c, out_stride);
+}
+
+struct Tile {  // a tile of a span, and the tokens that read it
+    int64_t slot, offset, pair;
+    int count, first_token, last_token;
+};
+
+std::vector<Tile> cut(const Pass& pass) {
+    std::vector<Tile> tiles;
+    for (int64_t s = 0; s < pass.spans; ++s) {
+        const Span& span = pass.span[s];
+        for (int64_t slot = span.first_slot; slot < span.last_slot; slot += TILE)
+            tiles.push_back({slot, span.offset + slot - span.first_slot, span.pair,
+                             int(std::min<int64_t>(TILE, span.last_slot - slot)), int(span.first_token),
+                             int(span.last_token)});
+    }
+    return tiles;
+}
+
+// The scratch of a thread, and what the rows of a run of tokens have gathered so far under one KV head.
+template <class Kind>
+struct Gathering {
+    using Number = typename Kind::Number;
+    const Layer& layer;
+    const Pass& pass;
+    const Tensors& at;
+    const int group, key_words, value_wide, kv_head, first, last, rows;  // tokens first to last
+    float *high, *sum, *mixed;                                           // [rows], [rows], [rows, value_wide]
+    int32_t *queries, *keys, *values, *weights;                          // [rows, key_words] and so on
+    float* scores;                                                       // [rows, TILE]
+    Number *plain_keys, *plain_values;                                   // of an int8 tile
+    float* turned;                                                       // [2, key_dim]
+    int64_t pair = -1;                                                   // whose rotation the queries have
+
+    void start() {
+        std::fill(high, high + rows, NEVER);
+        std::fill(sum, sum + rows, 0.f);
+        std::fill(mixed, mixed + int64_t(rows) * value_wide, 0.f);
+    }
+
+    // The queries of the tokens begin to end, turned for the block whose first pair is that of the tile.
+    void turn_queries(const Tile& tile) {
+        const int dim = int(layer.key_dim);
+        for (int token = std::max(first, tile.first_token); token < std::min(last, tile.last_token); ++token)
+            for (int g = 0; g < group; ++g) {
+                const int row = (token - first) * group + g;
+                const Number* from = (const Number*)at.query + (kv_head * group + g) * at.query_head_stride +
+                                     token * at.query_token_stride;
+                Number* to = (Number*)(queries + int64_t(row) * key_words);
+                if (layer.swap == nullptr || pass.cos == nullptr) {
+                    std::memcpy(to, from, dim * sizeof(Number));
+                } else {
+                    const int64_t at_pair = (tile.pair + token - tile.first_token) * dim;
+                    const float *cos = pass.cos + at_pair, *sin = pass.sin + at_pair;
+                    for (int d = 0; d < dim; ++d) turned[d] = widen(from[d]);
+                    for (int d = 0; d < dim; ++d) turned[dim + d] = turned[layer.swap[d]];
+                    for (int d = 0; d < dim; ++d) narrow(turned[d] * cos[d] + turned[dim + d] * sin[d], to + d);
+                }
+                if (dim % Kind::PER_WORD) std::memset(to + dim, 0, sizeof(Number));
+            }
+        pair = tile.pair;
+    }
+
+    void open(const Tile& tile) {
+        const int64_t slot = kv_head * at.slots + tile.slot;
+        const Number* k = (const Number*)at.keys + slot * layer.key_dim;
+        const Number* v = (const Number*)at.values + slot * layer.value_dim;
+        if (at.key_scales != nullptr) {
+            open_int8<Kind>((const int8_t*)at.keys + slot * layer.key_dim, at.key_scales + slot, tile.count,
+                            int(layer.key_dim), plain_keys);
+            open_int8<Kind>((const int8_t*)at.values + slot * layer.value_dim, at.value_scales + slot, tile.count,
+                            int(layer.value_dim), plain_values);
+            k = plain_keys, v = plain_values;
+        }
+        open_keys<Kind>(k, tile.count, int(layer.key_dim), keys);
+        open_values(v, tile.count, int(layer.value_dim), values, Kind());
+    }
+
+    // One row's scores become weights; what it has gathered so far shrinks when its maximum grows.
+    void weigh(int row, const Tile& tile, int low, int high_offset) {
+        float* s = scores + row * TILE;
+        const int from = std::max<int64_t>(low - tile.offset, 0);
+        const int to = std::min<int64_t>(high_offset - tile.offset, tile.count);
+        const uint64_t ones = ~0ull;
+        const uint64_t seen = from >= to ? 0 : (ones << from) & (to >= 64 ? ones : (1ull << to) - 1);
+        __m512 x[4], best = _mm512_set1_ps(NEVER);
+        for (int i = 0; i < 4; ++i) {
+            x[i] = _mm512_mul_ps(_mm512_load_ps(s + 16 * i), _mm512_set1_ps(layer.scale));
+            if (layer.softcap != 0.f)
+                x[i] = _mm512_mul_ps(tangent(_mm512_div_ps(x[i], _mm512_set1_ps(layer.softcap))),
+                                     _mm512_set1_ps(layer.softcap));
+            best = _mm512_mask_max_ps(best, __mmask16(seen >> 16 * i), best, x[i]);
+        }
+        Number* p = (Number*)(weights + row * (TILE / Kind::PER_WORD));
+        const float before = high[row], now = std::max(before, _mm512_reduce_max_ps(best));
+        if (seen == 0 || now == NEVER) {
+            std::memset(p, 0, TILE * sizeof(Number));
+            return;
+        }
+        __m512 total = _mm512_setzero_ps();
+        for (int i = 0; i < 4; ++i) {
+            const __m512 e = _mm512_maskz_mov_ps(__mmask16(seen >> 16 * i),
+                                                 exponential(_mm512_sub_ps(x[i], _mm512_set1_ps(now))));
+            total = _mm512_add_ps(total, e);
+            Kind::put_weights(e, p + 16 * i);
+        }
+        const float shrink = before == NEVER ? 0.f : std::exp(before - now);
+        sum[row] = sum[row] * shrink + _mm512_reduce_add_ps(total);
+        high[row] = now;
+        if (shrink != 1.f && before != NEVER) {
+            float* m = mixed + int64_t(row) * value_wide;
+            for (int d = 0; d < value_wide; d += 16)
+                _mm512_store_ps(m + d, _mm512_mul_ps(_mm512_load_ps(m + d), _mm512_set1_ps(shrink)));
+        }
+    }
+
+    bool sees(int token, const Tile& tile) const {
+        const int64_t p = tile.pair + token - tile.first_token;
+        return pass.low[p] < std::min<int64_t>(pass.high[p], tile.offset + tile.count) && pass.high[p] > tile.offset;
+    }
+
+    void read(const Tile& tile) {
+        int begin = std::max(first, tile.first_token), end = std::min(last, tile.last_token);
+        while (begin < end && !sees(begin, tile)) ++begin;
+        while (begin < end && !sees(end - 1, tile)) --end;
+        if (begin >= end) return;
+        if (pair != tile.pair) turn_queries(tile);
+        open(tile);
+        const int row = (begin - first) * group, count = (end - begin) * group, depth = TILE / Kind::PER_WORD;
+        std::fill(scores + row * TILE, scores + (row + count) * TILE, 0.f);
+        multiply_all<Kind>(count, (tile.count + 15) & ~15, queries + int64_t(row) * key_words, key_words, keys, TILE,
+                           key_words, scores + row * TILE, TILE);
+        for (int token = begin; token < end; ++token) {
+            const int64_t p = tile.pair + token - tile.first_token;
+            for (int g = 0; g < group; ++g) weigh((token - first) * group + g, tile, pass.low[p], pass.high[p]);
+        }
+        multiply_all<Kind>(count, value_wide, weights + row * depth, depth, values, value_wide,
+                           words(tile.count, Kind::PER_WORD), mixed + int64_t(row) * value_wide, value_wide);
+    }
+};
+
+// Scratch of a thread, in one piece that it keeps.
+struct Arena {
+    std::vector<char> memory;
+    char* next = nullptr;
+    void reserve(size_t bytes) {
+        if (memory.size() < bytes + 64) memory.resize(bytes + 64);
+        next = (char*)((uintptr_t(memory.data()) + 63) & ~uintptr_t(63));
+    }
+    template <class T>
+    T* take(size_t count) {
+        T* found = (T*)next;
+        next += (count * sizeof(T) + 63) & ~size_t(63);
+        return found;
+    }
+};
+
+// One row's partial results of all splits become its output.
+template <class Number>
+void finish(const Layer& layer, const Tensors& at, int head, int token, const float* const* parts, int splits, int row,
+            int rows, int value_wide) {
+    // A part is: highest [rows], sums [rows], up to a whole vector, mixed [rows, value_wide].
+    float best = layer.sinks ? layer.sinks[head] : NEVER, total = 0.f;
+    for (int s = 0; s < splits; ++s) best = std::max(best, parts[s][row]);
+    if (layer.sinks) total = std::exp(layer.sinks[head] - best);
+    for (int s = 0; s < splits; ++s)
+        if (parts[s][row] != NEVER) total += parts[s][rows + row] * std::exp(parts[s][row] - best);
+    Number* out = (Number*)at.out + (int64_t(token) * layer.heads + head) * layer.value_dim;
+    for (int d = 0; d < layer.value_dim; ++d) {
+        float sum = 0.f;
+        for (int s = 0; s < splits; ++s)
+            if (parts[s][row] != NEVER)
+                sum += parts[s][padded(2 * rows) + int64_t(row) * value_wide + d] * std::exp(parts[s][row] - best);
+        narrow(sum / total, out + d);
+    }
+}
+
+template <class Kind>
+void attend(const Layer& layer, const Pass& pass, const Tensors& at, int threads) {
+    using Number = typename Kind::Number;
+    const std::vector<Tile> tiles = cut(pass);
+    const int group = int(layer.heads / layer.kv_heads), heads = int(layer.kv_heads), tokens = int(pass.tokens);
+    const int run = std::max(1, TILE_ROWS / group), runs = (tokens + run - 1) / run;
+    const int key_words = words(int(layer.key_dim), Kind::PER_WORD), value_wide = padded(int(layer.value_dim));
+    const int most = std::max<int>(1, int(tiles.size()) / 2);
+    const int splits = std::min(most, std::max(1, (3 * threads + runs * heads - 1) / (runs * heads)));
+    const int rows = std::min(run, tokens) * group;
+    const size_t part = padded(2 * rows) + size_t(rows) * value_wide;  // floats
+    static thread_local Arena shared;
+    shared.reserve(size_t(runs) * heads * splits * part * sizeof(float));
+    float* const parts = shared.take<float>(size_t(runs) * heads * splits * part);
+
+    // Tiles that one token reads cost less than those that all read: the borders of the splits weigh them.
+    std::vector<int64_t> before(tiles.size() + 1, 0);
+    for (size_t t = 0; t < tiles.size(); ++t)
+        before[t + 1] = before[t] + 8 + int64_t(tiles[t].last_token - tiles[t].first_token) * group;
+    std::vector<int> border(splits + 1, int(tiles.size()));
+    for (int s = 0; s < splits; ++s)
+        border[s] = int(std::lower_bound(before.begin(), before.end(), before.back() * s / splits) - before.begin());
+
+#pragma omp parallel num_threads(threads)
+    {
+        static thread_local Arena arena;
+#pragma omp for schedule(dynamic)
+        for (int item = 0; item < runs * heads * splits; ++item) {
+            const int split = item % splits, head = item / splits % heads, first = item / splits / heads * run;
+            const int last = std::min(first + run, tokens), here = (last - first) * group;
+            arena.reserve(4 * (size_t(rows) * (key_words + TILE * 2) + (key_words + 16) * TILE + TILE * value_wide +
+                               TILE * (layer.key_dim + value_wide) + 2 * layer.key_dim) + 4096);
+            float* mine = parts + item * part;
+            Gathering<Kind> it{layer, pass, at, group, key_words, value_wide, head, first, last, here,
+                               mine, mine + rows, mine + padded(2 * rows),
+                               arena.take<int32_t>(size_t(rows) * key_words), arena.take<int32_t>(key_words * TILE),
+                               arena.take<int32_t>(TILE / Kind::PER_WORD * value_wide),
+                               arena.take<int32_t>(size_t(rows) * TILE / Kind::PER_WORD),
+                               arena.take<float>(size_t(rows) * TILE), arena.take<Number>(TILE * layer.key_dim),
+                               arena.take<Number>(TILE * layer.value_dim), arena.take<float>(2 * layer.key_dim)};
+            it.start();
+            for (int t = border[split]; t < border[split + 1]; ++t) it.read(tiles[t]);
+        }
+#pragma omp for schedule(static)
+        for (int unit = 0; unit < runs * heads; ++unit) {
+            const int head = unit % heads, first = unit / heads * run, last = std::min(first + run, tokens);
+            std::vector<const float*> all(splits);
+            for (int s = 0; s < splits; ++s) all[s] = parts + (unit * splits + s) * part;
+            for (int token = first; token < last; ++token)
+                for (int g = 0; g < group; ++g)
+                    finish<Number>(layer, at, head * group + g, token, all.data(), splits, (token - first) * group + g,
+                                   rows, value_wide);
+        }
+    }
+}
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) void hogwild_attend(const Layer* layer, const Pass* pass,
+                                                                       const Tensors* tensors, int half, int threads) {
+    if (half) attend<Half>(*layer, *pass, *tensors, threads);
+    else attend<Single>(*layer, *pass, *tensors, threads);
+}
