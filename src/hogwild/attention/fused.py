@@ -37,8 +37,8 @@ class _Tensors(ctypes.Structure):
     _fields_ = (
         ("query", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("query_head_stride", "query_token_stride")),
-        *((name, ctypes.c_void_p) for name in ("keys", "values", "key_scales", "value_scales")),
-        ("slots", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("keys", "values")),
+        *((name, ctypes.c_int64) for name in ("slots", "int8")),
         ("out", ctypes.c_void_p),
     )
 
@@ -51,7 +51,10 @@ class _Held(NamedTuple):
 
 
 class FusedAttention:
-    """The same as `plain_attention`, with the same arguments, for query, keys and values of one dtype of `DTYPES`."""
+    """The same as `plain_attention`, with the same arguments.
+
+    For a query of one of `DTYPES`; keys and values have its dtype or 8 bits (`hogwild.cache.int8`).
+    """
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._attend = library.hogwild_attend
@@ -71,6 +74,7 @@ class FusedAttention:
             keys=keys.data_ptr(),
             values=values.data_ptr(),
             slots=keys.shape[1],
+            int8=keys.dtype == torch.int8,
             out=out.data_ptr(),
         )
         self._attend(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hogwild.attention.plan import Plan, Sight, Span
+from hogwild.cache.int8 import unpack
 from hogwild.geometry import Layer, compute_dtype
 
 SCORE_BYTES = 64 << 20
@@ -21,8 +22,8 @@ def plain_attention(query: Tensor, layer: Layer, keys: Tensor, values: Tensor, p
     """Attend from ``query`` [H, T, D] to ``keys`` [K, slots, D] and ``values`` [K, slots, V] of one layer.
 
     The query is rotated by each token's offset in its own block, as the model does; new keys and values are
-    already in the pool. Returns [T, H, V] in the query's dtype. Softmax and rotation work in float32 (float64
-    for float64 models).
+    already in the pool, in the query's dtype or in 8 bits (`hogwild.cache.int8`). Returns [T, H, V] in the query's
+    dtype. Softmax and rotation work in float32 (float64 for float64 models).
     """
     sight = plan.sight(layer.window)
     wide = compute_dtype(query.dtype)
@@ -52,11 +53,12 @@ def _attend(pairs: Tensor, layer: Layer, keys: Tensor, values: Tensor, sight: Si
     shape = (layer.kv_heads, layer.group, last - first, sight.columns)
     scores = torch.full(shape, -torch.inf, dtype=wide, device=pairs.device)
     for span in spans:
-        _place(scores, span, first).copy_(_times(_queries(pairs, span), keys[:, span.first_slot : span.last_slot].mT))
-    weights = _weigh(scores, layer, None if sight.bias is None else sight.bias[first:last]).to(values.dtype)
+        seen = unpack(keys[:, span.first_slot : span.last_slot], pairs.dtype)
+        _place(scores, span, first).copy_(_times(_queries(pairs, span), seen.mT))
+    weights = _weigh(scores, layer, None if sight.bias is None else sight.bias[first:last]).to(pairs.dtype)
     mixed = torch.zeros(*shape[:3], layer.value_dim, dtype=wide, device=pairs.device)
     for span in spans:
-        seen = values[:, span.first_slot : span.last_slot]
+        seen = unpack(values[:, span.first_slot : span.last_slot], pairs.dtype)
         mixed[:, :, span.first_token - first : span.last_token - first] += _times(_place(weights, span, first), seen)
     return mixed
 

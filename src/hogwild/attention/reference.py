@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hogwild.attention.plan import Plan, Reading
+from hogwild.cache.int8 import unpack
 from hogwild.geometry import Layer
 
 
@@ -31,8 +32,8 @@ def _one_token(query: Tensor, layer: Layer, keys: Tensor, values: Tensor, readin
     turned_keys, view_values = list[Tensor](), list[Tensor]()
     for block, length, start in parts:
         slots = block.slots(0, length)
-        turned_keys.append(_turn(keys[:, slots].double(), layer, start))
-        view_values.append(values[:, slots].double())
+        turned_keys.append(_turn(unpack(keys[:, slots], torch.float64).double(), layer, start))
+        view_values.append(unpack(values[:, slots], torch.float64).double())
     sequence, contents = torch.cat(turned_keys, 1), torch.cat(view_values, 1)  # [K, L, D], [K, L, V]
     sequence, contents = sequence[:, : here + 1], contents[:, : here + 1]
     if layer.window is not None:

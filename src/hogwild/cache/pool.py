@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hogwild.cache.int8 import SCALE_BYTES, pack, unpack
 from hogwild.errors import CacheFull, OptionError
 from hogwild.geometry import Layer, Rotary, Rotation, compute_dtype
 
@@ -23,14 +24,24 @@ ROOM = 8
 
 
 def slot_bytes(layers: Sequence[Layer], dtype: torch.dtype) -> int:
-    """Bytes that one token takes in the cache, over all layers."""
-    return sum(layer.kv_heads * (layer.key_dim + layer.value_dim) for layer in layers) * dtype.itemsize
+    """Bytes that one token takes in the cache, over all layers, stored in ``dtype``."""
+    return sum(
+        layer.kv_heads * _width(dim, dtype) * dtype.itemsize
+        for layer in layers
+        for dim in (layer.key_dim, layer.value_dim)
+    )
+
+
+def _width(dim: int, stored: torch.dtype) -> int:
+    """How many numbers a row of a head takes."""
+    return dim + SCALE_BYTES if stored == torch.int8 else dim
 
 
 class Pool:
     """Keys and values of all layers, and the count of who uses which page.
 
-    ``memory`` is in bytes. The operating system commits it as pages are written, not before.
+    ``memory`` is in bytes. The operating system commits it as pages are written, not before. ``dtype`` is that of the
+    keys and values that come; they are kept as ``stored`` (default: the same), int8 for half the memory and some error.
     ``max_positions`` bounds the length of a block, as no view could hold a longer one.
     """
 
@@ -40,18 +51,20 @@ class Pool:
         memory: int,
         *,
         dtype: torch.dtype,
+        stored: torch.dtype | None = None,
         device: torch.device,
         max_positions: int,
         page_size: int = 64,
     ) -> None:
         self.layers = tuple(layers)
         self.dtype = dtype
+        self.stored = stored or dtype
         self.device = device
         self.page_size = page_size
         self.max_positions = max_positions
-        self.total_pages = memory // (slot_bytes(layers, dtype) * page_size)
+        self.total_pages = memory // (slot_bytes(layers, self.stored) * page_size)
         if self.total_pages < MIN_PAGES:
-            need = slot_bytes(layers, dtype) * page_size * MIN_PAGES
+            need = slot_bytes(layers, self.stored) * page_size * MIN_PAGES
             raise OptionError(f"kv_memory is {memory} bytes: this model needs {need} at least, for {MIN_PAGES} pages")
         slots = self.total_pages * page_size
         try:
@@ -66,7 +79,7 @@ class Pool:
         self.reclaim: Callable[[int], None] = lambda count: None
 
     def _tensor(self, heads: int, slots: int, dim: int) -> Tensor:
-        return torch.empty(heads, slots, dim, dtype=self.dtype, device=self.device)
+        return torch.empty(heads, slots, _width(dim, self.stored), dtype=self.stored, device=self.device)
 
     @property
     def used_pages(self) -> int:
@@ -81,7 +94,7 @@ class Pool:
     @property
     def bytes(self) -> int:
         """The size of the pool."""
-        return slot_bytes(self.layers, self.dtype) * self.page_size * self.total_pages
+        return slot_bytes(self.layers, self.stored) * self.page_size * self.total_pages
 
     def users(self, page: int) -> int:
         """How many blocks use a page."""
@@ -139,6 +152,11 @@ class Pool:
         start, end = int(starts[chosen]), int(ends[chosen])
         return start if start == 0 else start + min((end - start) // 2, ROOM)
 
+    def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Put new ``keys`` [K, n, D] and ``values`` [K, n, V] of one layer into ``slots`` [n]."""
+        for tensor, new in ((self.keys[layer], keys), (self.values[layer], values)):
+            tensor.index_copy_(1, slots, pack(new) if self.stored == torch.int8 else new)
+
     def copy_slots(self, source: int, target: int, count: int) -> None:
         """Copy ``count`` neighbouring slots, in every layer, as they are."""
         for tensor in (*self.keys, *self.values):
@@ -147,7 +165,8 @@ class Pool:
     def move(self, source: Tensor, target: Tensor, offset: int) -> None:
         """Copy slots ``source`` [n] to ``target`` [n]; keys turn by ``offset`` positions (values have none).
 
-        The rotation is computed in float32 (float64 for a float64 pool) from exact angles and rounded once.
+        The rotation is computed in float32 (float64 for a float64 pool) from exact angles and rounded once; keys in
+        8 bits are rounded to them once more at each move.
         """
         wide, offsets = compute_dtype(self.dtype), torch.tensor([offset])
         rotations: dict[tuple[Rotary, int], Rotation] = {}  # by head size too: layers of two sizes may share a RoPE
@@ -157,6 +176,7 @@ class Pool:
                 kind = (layer.rotary, layer.key_dim)
                 if kind not in rotations:
                     rotations[kind] = layer.rotary.rotation(offsets, layer.key_dim, wide, self.device)
-                moved = rotations[kind](moved).to(self.dtype)
+                turned = rotations[kind](unpack(moved, wide))
+                moved = pack(turned) if self.stored == torch.int8 else turned.to(self.dtype)
             keys.index_copy_(1, target, moved)
             values.index_copy_(1, target, values.index_select(1, source))

@@ -9,7 +9,8 @@ logits = engine.forward([Row([prompt, b, a], [5]), Row([prompt, a, b], [7])])  #
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -49,7 +50,13 @@ class Engine:
     self-test found, None if skipped), ``ranks`` (the processes that share the model).
     """
 
-    def __init__(self, loaded: Loaded, kv_memory: int | None = None, attention: str = "auto") -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        kv_memory: int | None = None,
+        attention: str = "auto",
+        kv_dtype: str | torch.dtype | None = None,
+    ) -> None:
         self.name = loaded.name
         self.model: PreTrainedModel = loaded.model
         self.tokenizer: PreTrainedTokenizerBase | None = loaded.tokenizer
@@ -63,12 +70,14 @@ class Engine:
         self.model.set_attn_implementation(NAME)
         layers = _measure(self.model, self.max_positions)
         self._keeps_logits = keeps_logits(self.model)
+        stored = _kv_dtype(kv_dtype, self.dtype)
         if kv_memory is None:
-            kv_memory = _default_memory(slot_bytes(layers, self.dtype) * self.max_positions, self.ranks)
+            kv_memory = _default_memory(slot_bytes(layers, stored) * self.max_positions, self.ranks)
         self.pool = Pool(
             layers,
             kv_memory,
             dtype=self.dtype,
+            stored=stored,
             device=self.device,
             max_positions=self.max_positions,
         )
@@ -82,6 +91,7 @@ class Engine:
         device: str = "cpu",
         dtype: str | torch.dtype | None = None,
         kv_memory: int | None = None,
+        kv_dtype: str | torch.dtype | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
         trust_remote_code: bool = False,
         tensor_parallel: bool = False,
@@ -94,8 +104,10 @@ class Engine:
         ``model``: a Hugging Face folder, a hub id, a ``.gguf`` file, the name of a packaged model, or a loaded
         transformers model (with ``tokenizer``). A loaded one is taken over: it moves to ``device`` and ``dtype``, and
         its own forward works again after ``model.set_attn_implementation("sdpa")``.
-        ``kv_memory`` is in bytes; by default a quarter of the free memory. ``attention``: "auto" (the fastest that
-        works here), "fused" (the compiled kernel), "plain" or "reference". ``check=False`` skips the self-test.
+        ``kv_memory`` is in bytes; by default a quarter of the free memory. ``kv_dtype``: "int8" keeps keys and values
+        in half the memory, with some error (docs/quantisation.md); by default they have the model's dtype.
+        ``attention``: "auto" (the fastest that works here), "fused" (the compiled kernel), "plain" or "reference".
+        ``check=False`` skips the self-test, which compares without the 8 bits.
         ``tensor_parallel``: share the model among the processes that torchrun started (docs/parallel.md);
         ``kv_memory`` is then that of one process.
         Raises `ModelNotFound`, `ModelCorrupt`, `ModelUnsupported`, `OptionError`.
@@ -117,10 +129,25 @@ class Engine:
                 progress=progress,
                 ranks=ranks,
             )
-        engine = cls(loaded, kv_memory, attention)
+        engine = cls(loaded, kv_memory, attention, kv_dtype)
         if check:
-            engine.report = self_test(engine)
+            with engine._exact_pool():
+                engine.report = self_test(engine)
         return engine
+
+    @contextmanager
+    def _exact_pool(self) -> Iterator[None]:
+        """A small pool in place of one that rounds keys and values: the self-test asks what is exact without."""
+        kept = self.pool
+        if kept.stored != kept.dtype:
+            memory = 16 * kept.page_size * slot_bytes(kept.layers, kept.dtype)
+            self.pool = Pool(
+                kept.layers, memory, dtype=kept.dtype, device=kept.device, max_positions=kept.max_positions
+            )
+        try:
+            yield
+        finally:
+            self.pool = kept
 
     @property
     def dtype(self) -> torch.dtype:
@@ -239,3 +266,13 @@ def _default_memory(window_bytes: int, ranks: Ranks) -> int:
     """A quarter of the free memory, but no more than 64 full windows; the same on all ranks, which share it."""
     free = psutil.virtual_memory().available // 4 // ranks.size
     return ranks.least(max(min(free, 64 * window_bytes), 1))
+
+
+def _kv_dtype(asked: str | torch.dtype | None, model_dtype: torch.dtype) -> torch.dtype:
+    """The dtype that keys and values are stored in. Raises `OptionError`."""
+    names = {"int8": torch.int8, str(model_dtype).removeprefix("torch."): model_dtype}
+    if asked is None or asked == model_dtype:
+        return model_dtype
+    if asked == torch.int8 or asked in names:
+        return torch.int8 if asked == torch.int8 else names[str(asked)]
+    raise OptionError(f"kv_dtype is {asked!r}: give one of {', '.join(names)}, or None for the model's own")

@@ -144,7 +144,6 @@ class ConcurrentPass:
         if mask is not None:  # it would hide something that the plan shows
             raise ModelUnsupported(f"{type(module).__name__} brings a mask of its own")
         index: int = module.layer_idx  # type: ignore[assignment]
+        self.pool.write(index, self.plan.slots, key[0], value[0])
         keys, values = self.pool.keys[index], self.pool.values[index]
-        keys.index_copy_(1, self.plan.slots, key[0])
-        values.index_copy_(1, self.plan.slots, value[0])
         return self.function(query[0], self.pool.layers[index], keys, values, self.plan)[None]

@@ -45,9 +45,8 @@ struct Pass {  // mirrors hogwild.attention.fused
 struct Tensors {  // mirrors hogwild.attention.fused
     const void* query;                          // [heads, tokens, key_dim]
     int64_t query_head_stride, query_token_stride;  // in elements
-    const void *keys, *values;                  // [kv_heads, slots, dim]
-    const float *key_scales, *value_scales;     // [kv_heads, slots] for int8, else null
-    int64_t slots;
+    const void *keys, *values;                  // [kv_heads, slots, dim], or int8 with a float32 scale after each row
+    int64_t slots, int8;
     void* out;  // [tokens, heads, value_dim], in the query's dtype
 };
 
@@ -96,7 +95,9 @@ struct Half {
     using Number = bf16;
     static constexpr int PER_WORD = 2;
     static __m512 multiply(__m512 sum, __m512i a, __m512i b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
-    static void put_weights(__m512 p, bf16* to) { _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(p)); }
+    static void put(__m512 x, __mmask16 mask, bf16* to) {
+        _mm256_mask_storeu_epi16(to, mask, (__m256i)_mm512_cvtneps_pbh(x));
+    }
 };
 struct Single {
     using Number = float;
@@ -104,7 +105,7 @@ struct Single {
     static __m512 multiply(__m512 sum, __m512i a, __m512i b) {
         return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
     }
-    static void put_weights(__m512 p, float* to) { _mm512_storeu_ps(to, p); }
+    static void put(__m512 x, __mmask16 mask, float* to) { _mm512_mask_storeu_ps(to, mask, x); }
 };
 
 inline int words(int numbers, int per_word) { return (numbers + per_word - 1) / per_word; }
@@ -137,11 +138,18 @@ inline void transpose(__m512i r[16]) {
     }
 }
 
-// One tile of int8 numbers as the numbers that are computed with [count, dim].
+// A tile of int8 rows, each with its scale behind it, as the numbers that are computed with [count, dim].
 template <class Kind>
-void open_int8(const int8_t* from, const float* scales, int count, int dim, typename Kind::Number* to) {
-    for (int slot = 0; slot < count; ++slot)
-        for (int d = 0; d < dim; ++d) narrow(float(from[slot * dim + d]) * scales[slot], to + slot * dim + d);
+void open_int8(const int8_t* from, int count, int dim, typename Kind::Number* to) {
+    for (int slot = 0; slot < count; ++slot, from += dim + 4, to += dim) {
+        float scale;
+        std::memcpy(&scale, from + dim, 4);
+        for (int d = 0; d < dim; d += 16) {
+            const __mmask16 mask = d + 16 <= dim ? 0xffff : (1u << (dim - d)) - 1;
+            const __m512i wide = _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, from + d));
+            Kind::put(_mm512_mul_ps(_mm512_cvtepi32_ps(wide), _mm512_set1_ps(scale)), mask, to + d);
+        }
+    }
 }
 
 // Keys [count, dim] to words [key words, TILE]: slots side by side, so that one lane is one slot.
@@ -299,11 +307,10 @@ struct Gathering {
         const int64_t slot = kv_head * at.slots + tile.slot;
         const Number* k = (const Number*)at.keys + slot * layer.key_dim;
         const Number* v = (const Number*)at.values + slot * layer.value_dim;
-        if (at.key_scales != nullptr) {
-            open_int8<Kind>((const int8_t*)at.keys + slot * layer.key_dim, at.key_scales + slot, tile.count,
-                            int(layer.key_dim), plain_keys);
-            open_int8<Kind>((const int8_t*)at.values + slot * layer.value_dim, at.value_scales + slot, tile.count,
-                            int(layer.value_dim), plain_values);
+        if (at.int8) {
+            open_int8<Kind>((const int8_t*)at.keys + slot * (layer.key_dim + 4), tile.count, int(layer.key_dim), plain_keys);
+            open_int8<Kind>((const int8_t*)at.values + slot * (layer.value_dim + 4), tile.count, int(layer.value_dim),
+                            plain_values);
             k = plain_keys, v = plain_values;
         }
         open_keys<Kind>(k, tile.count, int(layer.key_dim), keys);
@@ -336,7 +343,7 @@ struct Gathering {
             const __m512 e = _mm512_maskz_mov_ps(__mmask16(seen >> 16 * i),
                                                  exponential(_mm512_sub_ps(x[i], _mm512_set1_ps(now))));
             total = _mm512_add_ps(total, e);
-            Kind::put_weights(e, p + 16 * i);
+            Kind::put(e, 0xffff, p + 16 * i);
         }
         const float shrink = before == NEVER ? 0.f : std::exp(before - now);
         sum[row] = sum[row] * shrink + _mm512_reduce_add_ps(total);
