@@ -80,6 +80,9 @@ KvMemory = Annotated[
     str | None,
     _model(metavar="SIZE", help="For keys and values, like 2GB.", show_default="a quarter of what is free"),
 ]
+KvDtype = Annotated[
+    str | None, _model(metavar="DTYPE", help="Of keys and values: int8 halves them.", show_default=_THEIRS)
+]
 TrustRemoteCode = Annotated[
     bool, _model("--trust-remote-code", metavar="", help="Run Python code that comes with the model.")
 ]

@@ -138,6 +138,7 @@ class Request:
     device: str = "cpu"
     dtype: str | None = None
     kv_memory: int | None = None
+    kv_dtype: str | None = None
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
@@ -173,7 +174,7 @@ class Request:
 
     def engine_options(self) -> dict[str, Any]:
         """The keyword arguments of ``Engine.load``."""
-        names = ("device", "dtype", "kv_memory", "trust_remote_code")
+        names = ("device", "dtype", "kv_memory", "kv_dtype", "trust_remote_code")
         return {name: getattr(self, name) for name in names}
 
     def team_options(self) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def run(
     device: opt.Device = "cpu",
     dtype: opt.Dtype = None,
     kv_memory: opt.KvMemory = None,
+    kv_dtype: opt.KvDtype = None,
     trust_remote_code: opt.TrustRemoteCode = False,
     trace: opt.Trace = None,
     json: opt.Json = False,
@@ -66,6 +67,7 @@ def run(
         device=device,
         dtype=dtype,
         kv_memory=req.parse_bytes("--kv-memory", kv_memory) if kv_memory else None,
+        kv_dtype=kv_dtype,
         trust_remote_code=trust_remote_code,
     )
     from hogwild.cli.watch import watch
