@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hogwild.cli.request import ANSWERS, ASSIGN, LAYOUTS, ON_FULL, PROMPTS
+from hogwild.cli.request import ANSWERS, ASSIGN, LAYOUTS, ON_FULL, PROMPTS, QUANTIZE
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
@@ -76,6 +76,7 @@ Device = Annotated[str, _model(metavar="DEVICE", help="Where the model runs.")]
 Dtype = Annotated[
     str | None, _model(metavar="DTYPE", help="Of weights and cache, like float32 or bfloat16.", show_default=_THEIRS)
 ]
+Quantize = Annotated[str, _model(metavar="BITS", help=_help("The weights, on the CPU", QUANTIZE))]
 KvMemory = Annotated[
     str | None,
     _model(metavar="SIZE", help="For keys and values, like 2GB.", show_default="a quarter of what is free"),

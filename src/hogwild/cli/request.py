@@ -17,6 +17,7 @@ PROMPTS = ("default", "examples", "code")
 ASSIGN = ("none", "plan")
 ANSWERS = ("text", "boxed", "number", "code")
 ON_FULL = ("stop", "drop")
+QUANTIZE = ("none", "int8", "int4")
 MAX_WORKERS = 16
 MAX_TASK_BYTES = 10_000_000
 
@@ -137,6 +138,7 @@ class Request:
     snapshots: tuple[int, ...] = ()
     device: str = "cpu"
     dtype: str | None = None
+    quantize: str = "none"
     kv_memory: int | None = None
     kv_dtype: str | None = None
     trust_remote_code: bool = False
@@ -148,6 +150,7 @@ class Request:
         one_of("--layout", self.layout, LAYOUTS)
         one_of("--answer", self.answer, ANSWERS)
         one_of("--on-full", self.on_full, ON_FULL)
+        one_of("--quantize", self.quantize, QUANTIZE)
         if isinstance(self.assign, str):
             one_of("--assign", self.assign, ASSIGN)
         if self.names is not None and len(self.names) != self.workers:
@@ -174,7 +177,7 @@ class Request:
 
     def engine_options(self) -> dict[str, Any]:
         """The keyword arguments of ``Engine.load``."""
-        names = ("device", "dtype", "kv_memory", "kv_dtype", "trust_remote_code")
+        names = ("device", "dtype", "quantize", "kv_memory", "kv_dtype", "trust_remote_code")
         return {name: getattr(self, name) for name in names}
 
     def team_options(self) -> dict[str, Any]:

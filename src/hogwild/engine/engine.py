@@ -28,6 +28,7 @@ from hogwild.engine.selftest import ExactnessReport, self_test
 from hogwild.errors import ModelUnsupported, OptionError
 from hogwild.geometry import Layer
 from hogwild.models.hook import ARGUMENT, NAME
+from hogwild.models.linear import check_quantize, prepare_linears
 from hogwild.models.load import Loaded, adopt, load_model, parse_dtype
 from hogwild.models.packaged import Progress
 from hogwild.models.parallel import ALONE, Ranks, join
@@ -46,8 +47,9 @@ class Engine:
     """A model whose workers share one KV cache. Use `Engine.load`.
 
     Attributes: ``model`` (transformers), ``tokenizer`` (or None), ``generation_config``, ``name``, ``pool``,
-    ``prefixes`` (the prompts that are kept), ``max_positions`` (the longest view), ``vocab_size``, ``report`` (what the
-    self-test found, None if skipped), ``ranks`` (the processes that share the model).
+    ``prefixes`` (the prompts that are kept), ``max_positions`` (the longest view), ``vocab_size``, ``quantize`` (how
+    the weights are stored), ``report`` (what the self-test found, None if skipped), ``ranks`` (the processes that share
+    the model).
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Engine:
         self.max_positions = exact_positions(self.config)
         self.attention = choose_attention(attention, self.device, self.dtype)
         self.report: ExactnessReport | None = None
+        self.quantize = "none"
         self.ranks: Ranks = loaded.ranks
         self.model.set_attn_implementation(NAME)
         layers = _measure(self.model, self.max_positions)
@@ -90,6 +93,7 @@ class Engine:
         *,
         device: str = "cpu",
         dtype: str | torch.dtype | None = None,
+        quantize: str = "none",
         kv_memory: int | None = None,
         kv_dtype: str | torch.dtype | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
@@ -104,10 +108,11 @@ class Engine:
         ``model``: a Hugging Face folder, a hub id, a ``.gguf`` file, the name of a packaged model, or a loaded
         transformers model (with ``tokenizer``). A loaded one is taken over: it moves to ``device`` and ``dtype``, and
         its own forward works again after ``model.set_attn_implementation("sdpa")``.
+        ``quantize``: "int8" or "int4" weights, on the CPU (docs/quantisation.md); by default they are as they are.
         ``kv_memory`` is in bytes; by default a quarter of the free memory. ``kv_dtype``: "int8" keeps keys and values
         in half the memory, with some error (docs/quantisation.md); by default they have the model's dtype.
         ``attention``: "auto" (the fastest that works here), "fused" (the compiled kernel), "plain" or "reference".
-        ``check=False`` skips the self-test, which compares without the 8 bits.
+        ``check=False`` skips the self-test, which compares without the 8 bits of ``kv_dtype``.
         ``tensor_parallel``: share the model among the processes that torchrun started (docs/parallel.md);
         ``kv_memory`` is then that of one process.
         Raises `ModelNotFound`, `ModelCorrupt`, `ModelUnsupported`, `OptionError`.
@@ -115,6 +120,7 @@ class Engine:
         if not isinstance(model, (str, Path, PreTrainedModel)):
             raise OptionError(f"model is a {type(model).__name__}: give a path, a name or a transformers model")
         wanted = parse_dtype(dtype)
+        check_quantize(quantize, device, shared=tensor_parallel)
         ranks = join() if tensor_parallel else ALONE
         if isinstance(model, PreTrainedModel):
             if ranks.size > 1:
@@ -129,7 +135,10 @@ class Engine:
                 progress=progress,
                 ranks=ranks,
             )
+        if loaded.ranks.size == 1:
+            prepare_linears(loaded.model, quantize)
         engine = cls(loaded, kv_memory, attention, kv_dtype)
+        engine.quantize = quantize
         if check:
             with engine._exact_pool():
                 engine.report = self_test(engine)
@@ -154,6 +163,11 @@ class Engine:
         """The dtype of the model and of the cache."""
         dtype: torch.dtype = self.model.dtype
         return dtype
+
+    @property
+    def rounds(self) -> bool:
+        """Whether the model rounds in its layers: half precision, or the 8-bit inputs of quantised weights."""
+        return self.dtype.itemsize < 4 or self.quantize != "none"
 
     @property
     def device(self) -> torch.device:

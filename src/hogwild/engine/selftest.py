@@ -50,6 +50,10 @@ class Tested(Protocol):
     def dtype(self) -> torch.dtype:
         """Of the model and its cache."""
 
+    @property
+    def rounds(self) -> bool:
+        """Whether the model rounds in its layers: half precision, or the 8-bit inputs of quantised weights."""
+
     def block(self) -> Block:
         """A new, empty block."""
 
@@ -62,7 +66,7 @@ class ExactnessReport:
     """What the self-test found.
 
     ``difference`` is the largest one of any logit relative to the largest logit (float32, float64), or that of the
-    calmest quarter of the tokens, see `calm_difference` (half precision).
+    calmest quarter of the tokens, see `calm_difference` (half precision and quantised weights).
     """
 
     difference: float
@@ -79,7 +83,7 @@ class ExactnessReport:
 @torch.inference_mode()
 def self_test(engine: Tested) -> ExactnessReport:
     """Compare both forwards. Raises `ModelUnsupported` when they differ by more than rounding."""
-    for seed in range(HALF_TRIES if engine.dtype.itemsize < 4 else 1):
+    for seed in range(HALF_TRIES if engine.rounds else 1):
         report = _compare(engine, seed)
         if report.exact:
             return report
@@ -94,7 +98,7 @@ def _compare(engine: Tested, seed: int) -> ExactnessReport:
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(engine.vocab_size, (sum(splits),), generator=generator).tolist()
     theirs, ours = plain_logits(engine, tokens), _concurrent(engine, tokens, splits)
-    if engine.dtype.itemsize < 4:
+    if engine.rounds:
         moved = slice(splits[0], None)  # the tokens that read another block than their own
         difference, tolerance = calm_difference(ours[moved], theirs[moved]), _rounding_noise(engine, tokens, theirs)
     else:
@@ -110,15 +114,16 @@ def largest_difference(ours: Tensor, theirs: Tensor) -> float:
 def calm_difference(ours: Tensor, theirs: Tensor) -> float:
     """The length of the difference over that of the logits: the first quartile over the tokens.
 
-    In half precision single logits are all noise, and in a mixture of experts rounding sends some tokens to other
-    experts, and all is different then. What is wrong with positions or masks is wrong for every token.
+    In half precision, and where inputs are rounded to 8 bits, single logits are all noise, and in a mixture of experts
+    rounding sends some tokens to other experts, and all is different then. What is wrong with positions or masks is
+    wrong for every token.
     """
     lengths = (ours.double() - theirs.double()).norm(dim=-1) / theirs.double().norm(dim=-1)
     return float(lengths.quantile(0.25))
 
 
 def _rounding_noise(engine: Tested, tokens: list[int], eager: Tensor) -> float:
-    """What half precision explains: twice the largest difference between ways in which the model itself can compute."""
+    """What rounding explains: twice the largest difference between ways in which the model itself can compute."""
     others = [plain_logits(engine, tokens, shift=s) for s in SHIFTS if s + len(tokens) <= engine.max_positions]
     with suppress(ValueError, ImportError):  # transformers' way to say that the model has no SDPA attention
         others.append(plain_logits(engine, tokens, "sdpa"))
