@@ -154,7 +154,7 @@ def test_splits_are_about_as_many_as_wanted() -> None:
     ("changes", "dtype", "page", "reason"),
     [
         ({}, torch.float64, 64, "not torch.float64 queries"),
-        ({"key_dim": 320}, torch.float32, 64, "heads of up to 256, not 320 and 16"),
+        ({"key_dim": 320}, torch.float32, 64, "heads of 320 and 16: use --attention plain"),
         ({}, torch.float32, 8, "pages of a power of 2 from 16 tokens on, not 8"),
         ({}, torch.float32, 48, "not 48"),
     ],

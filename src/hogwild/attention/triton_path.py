@@ -18,6 +18,8 @@ from hogwild.attention.triton_kernel import INTERPRETED, attend_splits, merge_sp
 from hogwild.errors import ModelUnsupported
 from hogwild.geometry import Layer, Rotary
 
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
 MOST_ROWS = 64
 """Queries in a tile, half as many in float32: more would not fit the registers of a program at head size 128."""
 
@@ -117,17 +119,17 @@ def to_device(tables: Tables, rotations: dict[Kind, Turns], device: torch.device
     )
 
 
+def supports(layer: Layer, dtype: torch.dtype) -> bool:
+    """Whether the kernels can do a layer with keys of ``dtype``."""
+    return dtype in DTYPES and max(layer.key_dim, layer.value_dim) <= LARGEST_HEAD
+
+
 def check_supported(layer: Layer, query: Tensor, keys: Tensor, page_size: int) -> None:
     """Raise `ModelUnsupported` for what the kernels cannot do."""
-    dtypes = (torch.float32, torch.float16, torch.bfloat16)
-    if query.dtype not in dtypes or keys.dtype not in dtypes:
+    if not (supports(layer, keys.dtype) and supports(layer, query.dtype)):
         raise ModelUnsupported(
-            f"the Triton kernels read float32, float16 and bfloat16, not {query.dtype} queries and {keys.dtype} keys: "
-            "use --attention plain"
-        )
-    if max(layer.key_dim, layer.value_dim) > LARGEST_HEAD:
-        raise ModelUnsupported(
-            f"the Triton kernels take heads of up to {LARGEST_HEAD}, not {layer.key_dim} and {layer.value_dim}: "
+            f"the Triton kernels read float32, float16 and bfloat16 and heads of up to {LARGEST_HEAD}, not "
+            f"{query.dtype} queries, {keys.dtype} keys and heads of {layer.key_dim} and {layer.value_dim}: "
             "use --attention plain"
         )
     if page_size < SMALLEST_PAGE or page_size & (page_size - 1):

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import torch
@@ -34,6 +35,9 @@ from hogwild.models.packaged import Progress
 from hogwild.models.parallel import ALONE, Ranks, join
 from hogwild.models.probe import keeps_logits, measure_layers
 from hogwild.models.support import exact_positions
+
+if TYPE_CHECKING:
+    from hogwild.engine.graph import FixedPasses
 
 # oneDNN keeps the compiled code of each shape that it has multiplied, and blocks grow through hundreds of shapes: with
 # its default of 1,024, memory grew by over 200 MB in 200 passes. It reads this when it is first used.
@@ -66,12 +70,12 @@ class Engine:
         self.config = loaded.model.config
         self.vocab_size = int(self.config.get_text_config().vocab_size)
         self.max_positions = exact_positions(self.config)
-        self.attention = choose_attention(attention, self.device, self.dtype)
         self.report: ExactnessReport | None = None
         self.quantize = "none"
         self.ranks: Ranks = loaded.ranks
         self.model.set_attn_implementation(NAME)
         layers = _measure(self.model, self.max_positions)
+        self.attention = choose_attention(attention, self.device, self.dtype, layers)
         self._keeps_logits = keeps_logits(self.model)
         stored = _kv_dtype(kv_dtype, self.dtype)
         if kv_memory is None:
@@ -85,6 +89,7 @@ class Engine:
             max_positions=self.max_positions,
         )
         self.prefixes = Prefixes(self.pool)
+        self._fixed: FixedPasses | None = None
 
     @classmethod
     def load(
@@ -100,6 +105,7 @@ class Engine:
         trust_remote_code: bool = False,
         tensor_parallel: bool = False,
         attention: str = "auto",
+        graphs: bool = False,
         check: bool = True,
         progress: Progress | None = None,
     ) -> Engine:
@@ -111,7 +117,8 @@ class Engine:
         ``quantize``: "int8" or "int4" weights, on the CPU (docs/quantisation.md); by default they are as they are.
         ``kv_memory`` is in bytes; by default a quarter of the free memory. ``kv_dtype``: "int8" keeps keys and values
         in half the memory, with some error (docs/quantisation.md); by default they have the model's dtype.
-        ``attention``: "auto" (the fastest that works here), "fused" (the compiled kernel), "plain" or "reference".
+        ``attention``: "auto" (the fastest that works here), "fused" (the compiled kernel, on the CPU), "triton" or
+        "varlen" (on CUDA), "plain" or "reference". ``graphs``: record short passes as CUDA graphs, with "triton" only.
         ``check=False`` skips the self-test, which compares without the 8 bits of ``kv_dtype``.
         ``tensor_parallel``: share the model among the processes that torchrun started (docs/parallel.md);
         ``kv_memory`` is then that of one process.
@@ -139,6 +146,8 @@ class Engine:
             prepare_linears(loaded.model, quantize)
         engine = cls(loaded, kv_memory, attention, kv_dtype)
         engine.quantize = quantize
+        if graphs:
+            engine.use_fixed_passes()
         if check:
             with engine._exact_pool():
                 engine.report = self_test(engine)
@@ -157,6 +166,19 @@ class Engine:
             yield
         finally:
             self.pool = kept
+
+    def use_fixed_passes(self, *, capture: bool = True) -> None:
+        """Send short passes through buffers that stay in place, and record them as CUDA graphs if ``capture``.
+
+        Raises `OptionError` where attention is not "triton", and for a ``capture`` on another device than CUDA.
+        """
+        if capture and self.device.type != "cuda":
+            raise OptionError(f"graphs are for CUDA, and the model is on {self.device}: leave graphs=True out")
+        if type(self.attention).__name__ != "TritonAttention":
+            raise OptionError("graphs need attention='triton', which is not what this engine uses")
+        from hogwild.engine.graph import FixedPasses
+
+        self._fixed = FixedPasses(self._logits, self.pool, capture=capture)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -253,15 +275,23 @@ class Engine:
     def _pass(self, rows: Sequence[Row], all_positions: bool) -> Tensor:
         slots = passes.reserve(rows, self.pool)
         plan = passes.plan_pass(rows, slots)
-        ids = torch.tensor([[token for row in rows for token in row.tokens]], device=self.device)
-        ends = torch.tensor([len(row.tokens) for row in rows], device=self.device).cumsum(0) - 1
-        keep = {} if all_positions or not self._keeps_logits else {"logits_to_keep": ends}
-        current = {ARGUMENT: ConcurrentPass(plan, self.pool, self.attention)}
-        output = self.model(input_ids=ids, position_ids=plan.positions[None], use_cache=False, **keep, **current)
+        if self._fixed is not None and not all_positions and self._fixed.fits(plan):
+            logits = self._fixed.run(rows, plan)
+        else:
+            ids = torch.tensor([[token for row in rows for token in row.tokens]], device=self.device)
+            ends = torch.tensor([len(row.tokens) for row in rows], device=self.device).cumsum(0) - 1
+            current = ConcurrentPass(plan, self.pool, self.attention)
+            logits = self._logits(ids, plan.positions[None], None if all_positions else ends, current)
         for row in rows:
             row.own.commit(row.tokens)
+        return logits
+
+    def _logits(self, ids: Tensor, positions: Tensor, ends: Tensor | None, current: ConcurrentPass) -> Tensor:
+        """One forward of the model: float32 logits after the tokens ``ends``, or after all of them."""
+        keep = {} if ends is None or not self._keeps_logits else {"logits_to_keep": ends}
+        output = self.model(input_ids=ids, position_ids=positions, use_cache=False, **keep, **{ARGUMENT: current})
         logits: Tensor = output.logits[0].float()
-        return logits if all_positions or keep else logits[ends]
+        return logits if ends is None or keep else logits[ends]
 
 
 def _measure(model: PreTrainedModel, max_positions: int) -> tuple[Layer, ...]:
