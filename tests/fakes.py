@@ -140,10 +140,11 @@ class ScriptedEngine(Engine):
         passes.reserve(rows, self.pool)
         for row in rows:
             row.own.commit(row.tokens)
-        logits = torch.zeros(len(rows), self.vocab_size)
-        for row, line in zip(rows, logits, strict=True):
+        owns = [row.own.tokens[: len(row.own) - hidden] for row in rows for hidden in range(row.drafts, -1, -1)]
+        logits = torch.zeros(len(owns), self.vocab_size)
+        for own, line in zip(owns, logits, strict=True):
             line[encode("x")[0]] = 5.0
-            line[self._next(list(row.own.tokens))] = 10.0
+            line[self._next(list(own))] = 10.0
         return logits
 
     def _next(self, own: list[int]) -> int:

@@ -78,15 +78,15 @@ def test_the_trace_holds_every_event(stage: Stage, tmp_path: Path) -> None:
 def test_every_option_reaches_the_team(stage: Stage, tmp_path: Path) -> None:
     options = (
         "--names Ann,Ben,Cy --layout interleaved --budget 99 --part one --part two --answer number --on-full drop "
-        "--snapshots 64,16 --seed 7 -t 0.5 --top-p 0.9 --top-k 20 --min-p 0.1 --repetition-penalty 1.1 "
+        "--snapshots 64,16 --drafts 5 --seed 7 -t 0.5 --top-p 0.9 --top-k 20 --min-p 0.1 --repetition-penalty 1.1 "
         "--model some/model --device cuda --dtype float32 --kv-memory 1.5GiB --trust-remote-code -q"
     )
     assert main(["run", "the task", "--prompt-dir", str(tmp_path), *options.split()]) == 0
     assert stage.request == Request(
         task="the task", model="some/model", workers=3, names=("Ann", "Ben", "Cy"), layout="interleaved", budget=99,
         seed=7, sampling={"temperature": 0.5, "top_p": 0.9, "top_k": 20, "min_p": 0.1, "repetition_penalty": 1.1},
-        prompt=tmp_path, assign=("one", "two"), answer="number", on_full="drop", snapshots=(16, 64), device="cuda",
-        dtype="float32", kv_memory=3 * 2**29, trust_remote_code=True,
+        prompt=tmp_path, assign=("one", "two"), answer="number", on_full="drop", snapshots=(16, 64), drafts=5,
+        device="cuda", dtype="float32", kv_memory=3 * 2**29, trust_remote_code=True,
     )  # fmt: skip
     team = stage.request.team_options()
     assert team["assign"] == ["one", "two"]
@@ -130,6 +130,7 @@ def test_the_choices_are_those_of_the_team() -> None:
         ("task --names A,,B", "--names"),
         ("task --names A,B --workers 3", "--names: 2 given for 3 workers; give one for each"),
         ("task --snapshots 16,x", "--snapshots"),
+        ("task --drafts -1", "--drafts"),
         ("task --kv-memory 2", "--kv-memory: '2' is no size; give a number with a unit, like 2GB or 512MiB"),
         ("task --kv-memory lots", "--kv-memory"),
         ("task --kv-memory -1GB", "--kv-memory"),

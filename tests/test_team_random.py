@@ -35,6 +35,7 @@ OPTIONS = st.fixed_dictionaries(
         "assign": st.sampled_from(["none", "plan", ["1", "2", "3", "4"]]),
         "budget": st.integers(1, 120),
         "check_every": st.sampled_from([0, 7, 50]),
+        "drafts": st.sampled_from([0, 0, 3, 9]),
         "snapshots": st.lists(st.integers(1, 100), max_size=3),
     }
 )

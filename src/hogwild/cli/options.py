@@ -50,6 +50,9 @@ OnFull = Annotated[
     str, _team(metavar="HOW", help=_help("When the window is full (answer now, or drop the oldest steps)", ON_FULL))
 ]
 Snapshots = Annotated[str | None, _team(metavar="N,N,..", help="Also ask for the answer after so many passes.")]
+Drafts = Annotated[
+    int, _team(metavar="N", help="Guess up to N tokens a pass from what was written before; the result is as exact.")
+]
 
 Seed = Annotated[int, _sampling(metavar="N", help="The same seed gives the same tokens.")]
 Temperature = Annotated[

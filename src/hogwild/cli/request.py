@@ -136,6 +136,7 @@ class Request:
     answer: str = "text"
     on_full: str = "stop"
     snapshots: tuple[int, ...] = ()
+    drafts: int = 0
     device: str = "cpu"
     dtype: str | None = None
     quantize: str = "none"
@@ -147,6 +148,7 @@ class Request:
         within("--workers", self.workers, 1, MAX_WORKERS)
         within("--budget", self.budget, 1)
         within("--seed", self.seed, 0)
+        within("--drafts", self.drafts, 0)
         one_of("--layout", self.layout, LAYOUTS)
         one_of("--answer", self.answer, ANSWERS)
         one_of("--on-full", self.on_full, ON_FULL)
@@ -182,7 +184,7 @@ class Request:
 
     def team_options(self) -> dict[str, Any]:
         """The keyword arguments of ``Team``, without ``sampling``, which needs the model's defaults."""
-        names = ("workers", "layout", "budget", "seed", "answer", "on_full", "snapshots")
+        names = ("workers", "layout", "budget", "seed", "answer", "on_full", "snapshots", "drafts")
         return {name: getattr(self, name) for name in names} | {
             "names": None if self.names is None else list(self.names),
             "assign": self.assign if isinstance(self.assign, str) else list(self.assign),

@@ -205,17 +205,16 @@ class Engine:
         """Feed each row's tokens into the last block of its view, all in one pass.
 
         What the rows write is visible to all rows of the pass: another's block whole, one's own up to each token.
-        Returns float32 logits [rows, vocab] after each row's last token or, with ``all_positions``, after every
-        token, packed in row order [tokens, vocab]. Raises `BlockError`, `WindowError` or `CacheFull`; whatever
-        it raises, nothing has changed.
+        Returns float32 logits [rows, vocab] after each row's last token, or more of them, packed in row order: with
+        ``all_positions`` after every token, and for a row with drafts after the token before them and each of them.
+        Raises `BlockError`, `WindowError` or `CacheFull`; whatever it raises, nothing has changed.
         """
         passes.check_rows(rows, self.pool, self.vocab_size)
         found: dict[int, list[Tensor]] = {id(row.own): [] for row in rows}
         with passes.all_or_nothing(rows):
             for part in passes.cut_rows(rows, PREFILL_CHUNK):
                 logits = self._pass(part, all_positions)
-                counts = [len(row.tokens) if all_positions else 1 for row in part]
-                for row, own_logits in zip(part, logits.split(counts), strict=True):
+                for row, own_logits in zip(part, logits.split(passes.asked(part, all_positions)), strict=True):
                     found[id(row.own)].append(own_logits)
         wanted = slice(None) if all_positions else slice(-1, None)
         return torch.cat([part for row in rows for part in found[id(row.own)][wanted]])
@@ -279,9 +278,8 @@ class Engine:
             logits = self._fixed.run(rows, plan)
         else:
             ids = torch.tensor([[token for row in rows for token in row.tokens]], device=self.device)
-            ends = torch.tensor([len(row.tokens) for row in rows], device=self.device).cumsum(0) - 1
-            current = ConcurrentPass(plan, self.pool, self.attention)
-            logits = self._logits(ids, plan.positions[None], None if all_positions else ends, current)
+            ends = None if all_positions else torch.tensor(passes.asked_places(rows), device=self.device)
+            logits = self._logits(ids, plan.positions[None], ends, ConcurrentPass(plan, self.pool, self.attention))
         for row in rows:
             row.own.commit(row.tokens)
         return logits

@@ -8,7 +8,6 @@ without ``capture`` the same passes run through the same buffers, launch by laun
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from typing import cast
 
 import torch
@@ -19,7 +18,7 @@ from hogwild.attention.plan import Plan
 from hogwild.attention.tables import blocks_of, make_tables
 from hogwild.attention.triton_path import check_supported, kind_of, launch, splits_wanted
 from hogwild.cache import Pool
-from hogwild.engine.passes import ConcurrentPass, Row
+from hogwild.engine.passes import ConcurrentPass, Row, asked_places
 from hogwild.errors import ModelUnsupported
 from hogwild.geometry import Layer
 
@@ -60,16 +59,16 @@ class FixedPasses:
         return plan.tokens <= MOST_TOKENS and plan.readings[0].view[-1].pool is self._pool
 
     def run(self, rows: Sequence[Row], plan: Plan) -> Tensor:
-        """The logits after each row's last token, float32 [rows, vocab]."""
+        """The logits after each row's last token and before its drafts, float32 [rows + drafts, vocab]."""
         bucket = self._bucket(plan)
         if bucket not in self._recorded:
             buffers = Buffers(bucket, self._kinds, self._spare, self._pool.page_size)
             self._recorded[bucket] = _Recorded(self._forward, buffers, self._pool)
         recorded = self._recorded[bucket]
-        last = [end - 1 for end in accumulate(len(row.tokens) for row in rows)]
+        last = asked_places(rows)
         ids = [token for row in rows for token in row.tokens]
         recorded.buffers.fill(make_tables(plan, bucket.wanted_splits), ids, plan.positions, plan.slots, last)
-        return recorded.run(self._capture)[: len(rows)].clone()
+        return recorded.run(self._capture)[: len(last)].clone()
 
     def _bucket(self, plan: Plan) -> Bucket:
         seen = blocks_of(plan.readings)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -20,7 +21,8 @@ from hogwild.errors import BlockError, ModelUnsupported, WindowError
 class Row:
     """One row of a pass: ``tokens`` (at least one) are fed into the last block of ``view``, which all of it reads.
 
-    The last ``drafts`` of the tokens are guesses: no other row of the pass sees them, or counts them in its positions.
+    The last ``drafts`` of the tokens are guesses: no other row of the pass sees them, or counts them in its positions,
+    and the pass gives the logits before and after each of them. Whoever drops some afterwards truncates the block.
     """
 
     view: Sequence[Block]
@@ -42,9 +44,9 @@ def check_rows(rows: Sequence[Row], pool: Pool, vocab_size: int) -> None:
         _check_row(row, number, pool, vocab_size)
         if id(row.own) in appended:
             raise BlockError(f"rows {appended[id(row.own)][0]} and {number} write to the same block in one pass")
-        appended[id(row.own)] = (number, len(row.tokens))
+        appended[id(row.own)] = (number, len(row.tokens) - row.drafts)
     for number, row in enumerate(rows):
-        length = sum(len(block) + appended.get(id(block), (0, 0))[1] for block in row.view)
+        length = sum(len(block) + appended.get(id(block), (0, 0))[1] for block in row.view) + row.drafts
         if length > pool.max_positions:
             raise WindowError(
                 f"row {number}: a view of {length} tokens is longer than the model's {pool.max_positions} positions"
@@ -83,11 +85,22 @@ def cut_rows(rows: Sequence[Row], chunk: int) -> list[list[Row]]:
         )
         first = 0
         if not entangled:
-            while len(row.tokens) - first > max(chunk, row.drafts):
+            while len(row.tokens) - row.drafts - first > chunk:  # the drafts stay with the token before them
                 ahead.append([Row(row.view, row.tokens[first : first + chunk])])
                 first += chunk
         together.append(replace(row, tokens=row.tokens[first:]) if first else row)
     return [*ahead, together]
+
+
+def asked(rows: Sequence[Row], all_positions: bool) -> list[int]:
+    """After how many of each row's last tokens the logits are wanted."""
+    return [len(row.tokens) if all_positions else 1 + row.drafts for row in rows]
+
+
+def asked_places(rows: Sequence[Row]) -> list[int]:
+    """Where in the pass these tokens are."""
+    ends = accumulate(len(row.tokens) for row in rows)
+    return [place for row, end in zip(rows, ends, strict=True) for place in range(end - 1 - row.drafts, end)]
 
 
 def reserve(rows: Sequence[Row], pool: Pool) -> list[Tensor]:

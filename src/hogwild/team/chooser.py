@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from hogwild.engine import Block, Engine, Row
 from hogwild.sampling import Sampling, sample, uniform
+from hogwild.team.drafts import WRITER, Drafter, forward
 from hogwild.team.setup import Setup
 from hogwild.team.worker import Member
 
@@ -35,10 +36,15 @@ class Chooser:
         """The member's own sampling, or the team's."""
         return member.worker.sampling or self._default
 
-    def choose(self, member: Member, view: Sequence[Block], logits: Tensor) -> int:
-        """The next token from ``logits`` [vocab]. Depends on nothing but them, the seed, the worker and its view."""
+    def choose(self, member: Member, logits: Tensor, seen: Tensor | None) -> int:
+        """The next token from ``logits`` [vocab]. Depends on nothing but them, the seed, the worker and what it saw."""
         u = uniform(self._setup.settings.seed, member.index, member.written)
-        return draw(logits, self.sampling(member), u, view, self._suppressed(member))
+        return sample(logits, self.sampling(member), u, seen, self._suppressed(member))
+
+    def seen(self, member: Member, row: Row, rows: Sequence[Row]) -> Tensor | None:
+        """What the member sees in a pass, its own drafts last, if its sampling asks for it: int64 [N]."""
+        drafts = {id(other.own): other.drafts for other in rows if other is not row}
+        return seen_tokens(self.sampling(member), row.view, drafts, self._setup.engine.device)
 
     def stopped(self, member: Member) -> bool:
         """Whether the member has written one of its stop strings."""
@@ -52,25 +58,49 @@ class Chooser:
         return self._forbidden[bool(self._setup.parts), only_hashes]
 
 
-def draw(logits: Tensor, sampling: Sampling, u: float, view: Sequence[Block], suppressed: Tensor | None = None) -> int:
-    """Sample from ``logits`` [vocab]; a repetition penalty counts what stands in the view."""
-    seen = None
-    if sampling.repetition_penalty != 1:
-        seen = torch.tensor([token for block in view for token in block.tokens], device=logits.device)
-    return sample(logits, sampling, u, seen, suppressed)
+def seen_tokens(
+    sampling: Sampling, view: Sequence[Block], drafts: Mapping[int, int], device: torch.device
+) -> Tensor | None:
+    """The tokens of a view for a repetition penalty, int64 [N], or None where there is none.
+
+    ``drafts`` says of which blocks (by identity) so many of the last tokens do not count.
+    """
+    if sampling.repetition_penalty == 1:
+        return None
+    visible = [block.tokens[: len(block) - drafts.get(id(block), 0)] for block in view]
+    return torch.tensor([token for tokens in visible for token in tokens], dtype=torch.int64, device=device)
 
 
 def write_alone(
-    engine: Engine, view: Sequence[Block], logits: Tensor, sampling: Sampling, seed: int, number: int
+    engine: Engine,
+    view: Sequence[Block],
+    logits: Tensor,
+    sampling: Sampling,
+    seed: int,
+    number: int,
+    drafter: Drafter | None = None,
 ) -> Iterator[int]:
     """Tokens that one reader of ``view`` writes into its last block, without end: planner and finisher.
 
     ``logits`` [vocab] are those after the view; ``number`` stands for the writer in its random numbers. A token is fed
-    when the next one is asked for.
+    when the next one is asked for. ``drafter`` knows the writer as ``WRITER`` and has read what it is to draft from.
     """
-    index = 0
+    index, guess, given = 0, list[int](), logits[None]
     while True:
-        token = draw(logits, sampling, uniform(seed, number, index), view)
-        yield token
-        logits = engine.forward([Row(view, [token])])[0]
-        index += 1
+        seen = seen_tokens(sampling, view, {}, engine.device)
+        for place, one in enumerate(given):
+            hidden = len(guess) - place  # drafts behind this place
+            before = None if seen is None else seen[: len(seen) - hidden]
+            token = sample(one, sampling, uniform(seed, number, index), before)
+            yield token
+            index += 1
+            if not hidden or token != guess[place]:
+                break
+        view[-1].truncate(len(view[-1]) - hidden)
+        if drafter is not None:
+            drafter.learn(WRITER, len(guess), len(guess) - hidden)
+            drafter.read(WRITER, [*guess[: len(guess) - hidden], token])
+            room = engine.max_positions - sum(map(len, view)) - 1
+            guess = drafter.guess(WRITER, room)
+        rows, given = forward(engine, [Row(view, [token, *guess], len(guess))])
+        guess = guess[: rows[0].drafts]

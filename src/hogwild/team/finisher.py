@@ -14,6 +14,7 @@ from hogwild.errors import CacheFull, WindowError
 from hogwild.sampling import Sampling
 from hogwild.team.answer import boxed, find_answer
 from hogwild.team.chooser import write_alone
+from hogwild.team.drafts import WRITER, Drafter
 from hogwild.team.layout import Layout, shown
 from hogwild.team.setup import Setup
 from hogwild.team.text import Reader
@@ -40,13 +41,19 @@ class Finisher:
 
         Frees all that it allocates, even when it is not run to the end.
         """
-        blocks = list[Block]()
+        blocks, settings = list[Block](), self._setup.settings
         try:
             self._read_transcript(space, blocks)
+            # A drafter of its own: what the team drafts must not depend on whether somebody asked for a snapshot.
+            drafter = Drafter(settings.drafts)
+            for block in blocks:
+                drafter.read("", block.tokens)
+            asked = self._setup.codec.encode(self._setup.finisher_text())
+            drafter.read(WRITER, asked)
             blocks.append(self._engine.block())
-            logits = self._engine.prefill(blocks, self._setup.codec.encode(self._setup.finisher_text()))
-            tokens = write_alone(self._engine, blocks, logits, self._sampling, self._setup.settings.seed, ANSWERER)
-            yield from self._read(islice(tokens, self._setup.settings.longest_answer))
+            logits = self._engine.prefill(blocks, asked)
+            tokens = write_alone(self._engine, blocks, logits, self._sampling, settings.seed, ANSWERER, drafter)
+            yield from self._read(islice(tokens, settings.longest_answer))
         except (CacheFull, WindowError):
             return
         finally:

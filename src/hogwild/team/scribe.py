@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
+from torch import Tensor
+
+from hogwild.engine import Row
 from hogwild.team import events
 from hogwild.team.answer import find_answer
 from hogwild.team.chooser import Chooser
@@ -16,6 +21,15 @@ from hogwild.team.worker import Member
 from hogwild.team.workspace import FinishedStep, Workspace
 
 
+@dataclass(frozen=True)
+class Written:
+    """A token that a worker wrote: what became readable by it, and whether it ends a step, its work, or its turn."""
+
+    token: int
+    text: str
+    ends: Literal["", "step", "work", "turn"]
+
+
 class Scribe:
     """Keeps the workspace of one team up to date, and tells what happens."""
 
@@ -26,32 +40,51 @@ class Scribe:
         self._progress = progress
         self._unchecked = 0  # tokens since the last question about redundant work
 
-    def commit(self, space: Workspace, member: Member, token: int) -> Iterator[Event]:
-        """Write down what a worker has sampled, and end its step or its work where that says so.
+    def write(self, member: Member, row: Row, logits: Tensor, seen: Tensor | None) -> list[Written]:
+        """What a member writes in a pass: one token, and one more after each of its drafts that it would have written.
+
+        ``logits`` [1 + drafts, vocab] and ``seen`` are those of its ``row``. Each token is drawn as if those before it
+        had been written one by one; what comes after the end of a step or of its work is none.
+        """
+        drafts, written = list(row.tokens[len(row.tokens) - row.drafts :]), list[Written]()
+        for place, one in enumerate(logits):
+            hidden = len(drafts) - place
+            token = self._chooser.choose(member, one, None if seen is None else seen[: len(seen) - hidden])
+            written.append(self._read(member, token))
+            if written[-1].ends or not hidden or token != drafts[place]:
+                break
+        return written
+
+    def _read(self, member: Member, token: int) -> Written:
+        member.written += 1
+        if token in self._setup.codec.end_ids:
+            member.pending = []
+            return Written(token, "", "turn")
+        piece = member.reader.push(token)
+        step = ends_step(member.body, piece)
+        member.text += piece
+        member.pending = [token]
+        return Written(token, piece, "work" if self._chooser.stopped(member) else "step" if step else "")
+
+    def commit(self, space: Workspace, member: Member, row: Row, written: Sequence[Written]) -> Iterator[Event]:
+        """Drop the drafts that a worker has not written, tell what it has, and end its step or its work after that.
 
         When there is no room for that, the run is over and the step stays unfinished.
         """
-        member.written += 1
+        row.own.truncate(len(row.own) - row.drafts + len(written) - 1)  # the last token waits for the next pass
         member.from_private = False
         self._progress.written[member.name] = member.written
-        self._unchecked += 1
-        last = token in self._setup.codec.end_ids
-        ends = False
-        if last:
-            member.pending = []
-        else:
-            piece = member.reader.push(token)
-            ends = ends_step(member.body, piece)
-            member.text += piece
-            member.pending = [token]
-            now = self._progress.now(worker=member.name, step=member.step)
-            yield events.Token(**now, token=token, text=piece)
+        self._unchecked += len(written)
+        for one in written:
+            if one.ends != "turn":
+                now = self._progress.now(worker=member.name, step=member.step)
+                yield events.Token(**now, token=one.token, text=one.text)
         with self._progress.limits():
-            if last or self._chooser.stopped(member):
+            if written[-1].ends in ("turn", "work"):
                 yield from self._end_work(space, member)
-            elif ends:
+            elif written[-1].ends:
                 yield from self._end_step(space, member)
-                yield from self._begin_step(member, token)
+                yield from self._begin_step(member, written[-1].token)
 
     def tell(self, space: Workspace, name: str, text: str) -> None:
         """Write a text into the history that no worker has written."""

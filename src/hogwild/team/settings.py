@@ -30,6 +30,8 @@ class Settings:
         on_full: what to do before a view outgrows the model: ``stop``, or ``drop`` the oldest steps.
         snapshots: budgets, in passes, at which the finisher is asked without stopping.
         check_every: tokens, summed over workers, between two questions about redundant work; 0 for none.
+        drafts: the most tokens that a worker guesses in a pass, from what was written before; those that it would have
+            written are, and so it may write several in a pass. 0 guesses none.
         share_prompts: what another team's prompt began with in the same way, token by token, is not read again. Without
             it, the time to the first token does not tell whether anybody has asked the same before.
     """
@@ -43,12 +45,14 @@ class Settings:
     on_full: str = "stop"
     snapshots: Sequence[int] = ()
     check_every: int = 1024
+    drafts: int = 0
     share_prompts: bool = True
 
     def __post_init__(self) -> None:
         _at_least("budget", self.budget, 1)
         _at_least("seed", self.seed, 0)
         _at_least("check_every", self.check_every, 0)
+        _at_least("drafts", self.drafts, 0)
         _one_of("answer", self.answer, list(ANSWER_TOKENS))
         _one_of("on_full", self.on_full, ON_FULL)
         if self.answer_tokens is not None:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hogwild.engine import Engine
+from hogwild.engine import Engine, Row
 from hogwild.errors import HogwildError, OptionError
 from hogwild.sampling import Sampling
 from hogwild.team import events
 from hogwild.team.chooser import Chooser
+from hogwild.team.drafts import Drafter, forward
 from hogwild.team.events import Event
 from hogwild.team.finisher import Finisher
 from hogwild.team.layout import Layout, make_layout
@@ -30,7 +31,7 @@ from hogwild.team.setup import STEP_ROOM, Setup
 from hogwild.team.text import Codec, clean, end_ids
 from hogwild.team.versions import versions
 from hogwild.team.window import drop_steps, longest_view
-from hogwild.team.worker import MAX_WORKERS, Worker, check_name, make_workers
+from hogwild.team.worker import MAX_WORKERS, Member, Worker, check_name, make_workers
 from hogwild.team.workspace import Workspace
 
 Assign = str | Sequence[str | Sequence[str]]
@@ -83,6 +84,7 @@ class Team:
         self.chooser = Chooser(self.setup, self.sampling)
         self.scribe = Scribe(self.setup, self.layout, self.chooser, self.progress)
         self.finisher = Finisher(self.setup, self.layout, self.sampling)
+        self.drafter = Drafter(self.settings.drafts)
         self.assign = assign
         if assign not in ("none", "plan"):
             self.setup.share_out(deal(assign, len(self.workers)))
@@ -110,19 +112,36 @@ class Team:
     # One pass.
 
     def step(self) -> list[Event]:
-        """Do one pass: every worker reads its view and writes one token. Does nothing once there is a `reason`."""
+        """Do one pass: every worker reads its view and writes one token, or more with ``drafts``.
+
+        Does nothing once there is a `reason`.
+        """
         happened, space = list(self._between_passes()), self._space()
         if self.reason:
             return happened
         members = list(space.members)
         with self.progress.limits():
-            views = [self.layout.view(space, member) for member in members]
-            logits = self.engine.forward([member.row(view) for member, view in zip(members, views, strict=True)])
-            tokens = [self.chooser.choose(*one) for one in zip(members, views, logits, strict=True)]
+            rows, logits = forward(self.engine, self._rows(space, members))
+            seen = [self.chooser.seen(member, row, rows) for member, row in zip(members, rows, strict=True)]
+            parts = logits.split([1 + row.drafts for row in rows])
+            written = [self.scribe.write(*one) for one in zip(members, rows, parts, seen, strict=True)]
             self.progress.passes += 1
-            for member, token in zip(members, tokens, strict=True):
-                happened += self.scribe.commit(space, member, token)
+            for member, row, tokens in zip(members, rows, written, strict=True):
+                self.drafter.learn(member.name, row.drafts, len(tokens) - 1)
+                self.drafter.read(member.name, [one.token for one in tokens[:-1]])
+                happened += self.scribe.commit(space, member, row, tokens)
         return happened
+
+    def _rows(self, space: Workspace, members: Sequence[Member]) -> list[Row]:
+        """What the workers bring to a pass. Drafts take no room that the window needs for an answer."""
+        views = [self.layout.view(space, member) for member in members]
+        room = self._room - longest_view(space, self.layout) if self.settings.drafts else 0
+        rows = list[Row]()
+        for member, view in zip(members, views, strict=True):
+            self.drafter.read(member.name, member.pending)
+            rows.append(member.row(view, self.drafter.guess(member.name, room)))
+            room -= rows[-1].drafts
+        return rows
 
     def _between_passes(self) -> Iterator[Event]:
         """What was asked for, and what the budget and the window say."""
@@ -182,6 +201,7 @@ class Team:
             for done, total in self.setup.read_prompt(space):
                 self.progress.prompt_tokens = total
                 yield events.Prefilled(**self.progress.now(), done=done, total=total)
+            self.drafter.read("", space.prompt.tokens)
             idle = [name for name, parts in self.setup.parts.items() if self.assign == "plan" and not parts]
             for name in idle:
                 yield events.WorkerLeft(**self.progress.now(worker=name), reason="done")
@@ -254,6 +274,7 @@ class Team:
         yield from self._make_room(space, len(self.codec.encode(said)))
         if not self.reason:
             self.scribe.tell(space, name, said)
+            self.drafter.read("", self.codec.encode(said))
             yield events.Said(**self.progress.now(), name=name, text=text)
 
     def _join(self, space: Workspace, worker: Worker) -> Iterator[Event]:
@@ -269,6 +290,8 @@ class Team:
 
     def _begin_work(self, space: Workspace, workers: Sequence[Worker]) -> Iterator[Event]:
         for member in self.setup.add_members(space, workers):
+            if member.private is not None:
+                self.drafter.read(member.name, member.private.tokens)
             yield events.StepStarted(**self.progress.now(worker=member.name, step=1), text=member.prefix)
 
     def _make_reserves(self, space: Workspace) -> None:

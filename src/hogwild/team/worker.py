@@ -74,11 +74,14 @@ class Member:
         """What it has written of the current step itself."""
         return self.text[len(self.prefix) :]
 
-    def row(self, view: list[Block]) -> Row:
-        """What the worker brings to a pass: what is pending goes into its own block, the last of its view."""
+    def row(self, view: list[Block], drafts: Sequence[int] = ()) -> Row:
+        """What the worker brings to a pass: what is pending goes into its own block, the last of its view, and drafts.
+
+        Nothing is drafted behind the last token of a private block.
+        """
         if self.from_private and view[-2] is self.private:
             return Row(view[:-1], self.pending)
-        return Row(view, self.pending)
+        return Row(view, [*self.pending, *drafts], len(drafts))
 
     def free(self) -> None:
         """Give the pages of all its blocks back."""
