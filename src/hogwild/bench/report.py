@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hogwild.bench.compare import Standing
 from hogwild.bench.machine import Machine
 from hogwild.bench.passes import PassFigure
 from hogwild.bench.profile import PARTS
 from hogwild.bench.spread import Spread
+
+OURS = "hogwild "
+"""What the names of our engines in a comparison begin with."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,37 @@ def profile_table(figures: Sequence[PassFigure], title: str) -> Table:
         rows.append((figure.setting, f"{figure.context:,}", str(figure.workers), f"{whole * 1e3:.2f}", *cells))
     columns = ("engine", "context", "workers", "profiled pass, ms", *PARTS)
     return Table(title, columns, tuple(rows))
+
+
+def compare_table(standings: Sequence[Standing], title: str) -> Table:
+    """A line for each contestant; the last columns say how many times as fast as it each of our engines is."""
+    ours = list(dict.fromkeys(standing.name for standing in standings if standing.name.startswith(OURS)))
+    rows = []
+    for one in standings:
+        peers = {s.name: s for s in standings if (s.workers, s.context) == (one.workers, one.context)}
+        cells = (spread(peers[name].over(one), digits=2) if name in peers else "" for name in ours)
+        first = (
+            one.name,
+            f"{one.context:,}",
+            str(one.workers),
+            spread(one.seconds, 1e3),
+            f"{one.tokens_per_second:.1f}",
+        )
+        rows.append((*first, *cells))
+    columns = ("who", "context", "sequences", "ms a pass (p10–p90)", "tokens/s", *(f"{name} over it" for name in ours))
+    return Table(title, columns, tuple(rows))
+
+
+def notes_table(standings: Sequence[Standing]) -> Table:
+    """How each contestant works, a line each."""
+    notes = {standing.name: standing.note for standing in standings}
+    return Table("How each of them works", ("who", "how"), tuple(notes.items()))
+
+
+def compare_json(machine: Machine, model: str, standings: Sequence[Standing]) -> str:
+    """Everything about a run of ``hogwild bench compare``, as one JSON object. Times in seconds."""
+    lines = [asdict(standing) | {"tokens_per_second": standing.tokens_per_second} for standing in standings]
+    return json.dumps({"machine": asdict(machine), "model": model, "standings": lines}, indent=1)
 
 
 def pass_json(machine: Machine, model: str, options: Any, figures: Sequence[PassFigure]) -> str:

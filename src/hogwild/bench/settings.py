@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -26,6 +26,10 @@ class Setting:
         weights = self.quantize if self.quantize != "none" else self.dtype or ""
         cache = f"kv {self.kv_dtype}" if self.kv_dtype else ""
         return " ".join(part for part in (weights, cache, self.attention) if part) or "as stored"
+
+    def named(self, engine: Engine) -> Setting:
+        """The same with the dtype that the engine has come to."""
+        return replace(self, dtype=self.dtype or str(engine.dtype).removeprefix("torch."))
 
     def load(
         self, model: str, *, device: str = "cpu", kv_memory: int | None = None, progress: Progress | None = None

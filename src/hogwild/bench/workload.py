@@ -118,10 +118,12 @@ class Workload:
             own.truncate(OPENING)
         self._pending = self._first
 
-    def free(self) -> None:
-        """Let go of the workers' blocks; the context stays."""
-        for own in self._owns:
-            own.free()
+    def free(self, *, contexts: bool = False) -> None:
+        """Let go of the workers' blocks, and of what they read when asked."""
+        for view in self._views:
+            view[-1].free()
+            if contexts:
+                view[0].free()
 
     def _choose(self, logits: torch.Tensor) -> list[int]:
         return [sample(line, GREEDY, 0.5) for line in logits]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +51,13 @@ Save = Annotated[
     list[Path] | None,
     typer.Option(metavar="FILE", help="Also write it there, in the form of its ending: .json or .md. Repeat for more."),
 ]
+SavePlot = Annotated[
+    list[Path] | None,
+    typer.Option("--save", metavar="FILE", help="Also write it there: .json, .md, .svg or .png. Repeat for more."),
+]
+Baselines = Annotated[str, typer.Option(metavar="A,B,..", help="Other ways on our engine: separate, copied, or none.")]
+Peers = Annotated[str, typer.Option(metavar="A,B,..", help="transformers, llama.cpp, vllm, or none.")]
+Gguf = Annotated[Path | None, typer.Option(metavar="FILE", help="The model for llama.cpp.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -99,8 +105,7 @@ def pass_(
         for setting in settings:
             report(f"{setting}: loading {model}")
             engine = setting.load(model, device=device, kv_memory=memory, progress=progress)
-            named = replace(setting, dtype=setting.dtype or str(engine.dtype).removeprefix("torch."))
-            figures += bench_passes(engine, str(named), options, report)
+            figures += bench_passes(engine, str(setting.named(engine)), options, report)
             del engine
     title = f"{model}: passes, {rounds} rounds of {passes}, seed {seed}"
     tables = [reports.pass_table(figures, title)]
@@ -108,6 +113,58 @@ def pass_(
         tables.append(reports.profile_table(figures, "Where a pass goes, ms"))
     as_json = reports.pass_json(machine, model, options, figures)
     finish(tables, str(machine), as_json, targets, json)
+
+
+@app.command("compare")
+def compare_(
+    model: opt.Model = opt.DEFAULT_MODEL,
+    workers: Workers = "4",
+    context: Contexts = "1024",
+    dtype: Dtypes = None,
+    quantize: Quantize = "none",
+    kv_dtype: KvDtypes = None,
+    attention: Attention = None,
+    baselines: Baselines = "separate,copied",
+    peers: Peers = "transformers,llama.cpp,vllm",
+    gguf: Gguf = None,
+    rounds: Rounds = 5,
+    passes: Passes = 4,
+    seed: Seed = 0,
+    json: Json = False,
+    save: SavePlot = None,
+) -> None:
+    """Let our engine, other ways on it and other programs do the same work in turn.
+
+    Everyone is in memory at the same time, and each round lets each do some passes: so the ratios are of pairs that
+    ran right after each other. ``separate`` gives each worker a copy of the context; ``copied`` turns and copies all
+    keys for each worker in each layer and pass, the way the method was first published.
+    """
+    targets = checked_targets(save, (".json", ".md", ".svg", ".png"))
+    settings = parse_settings(dtype, quantize, kv_dtype, attention)
+    contexts, counts = numbers("--context", context), numbers("--workers", workers)
+    from hogwild.bench import report as reports
+    from hogwild.bench.compare import LineUp, compare
+    from hogwild.bench.machine import Machine
+    from hogwild.bench.plot import draw, plot_needs
+
+    plot_needs(targets)
+    chosen = LineUp(model, tuple(settings), some("--baselines", baselines), some("--peers", peers), gguf, seed)
+    with reporting() as report:
+        machine = Machine.here()
+        contestants = chosen.load(report)
+        standings = list(compare(contestants, contexts, counts, rounds, passes, report))
+    title = f"{model}: the same work, {rounds} rounds of {passes} passes, seed {seed}"
+    as_json = reports.compare_json(machine, model, standings)
+    tables = [reports.compare_table(standings, title), reports.notes_table(standings)]
+    finish(tables, str(machine), as_json, targets, json)
+    for path in targets:
+        if path.suffix in (".svg", ".png"):
+            draw(standings, title, str(machine), path)
+
+
+def some(option: str, given: str) -> tuple[str, ...]:
+    """A list of names, or nothing for ``none``."""
+    return () if given.strip() == "none" else split_list(option, given)
 
 
 def parse_settings(dtype: str | None, quantize: str, kv_dtype: str | None, attention: str | None) -> list[Setting]:
@@ -163,6 +220,8 @@ def finish(tables: Sequence[Table], machine: str, as_json: str, targets: Sequenc
             out.print(_drawn(table))
         out.print(Text(machine, style="dim"), soft_wrap=True)
     for path in targets:
+        if path.suffix not in (".json", ".md"):
+            continue
         markdown = "\n".join([*(table.markdown() for table in tables), machine, ""])
         path.write_text(as_json + "\n" if path.suffix == ".json" else markdown)
 
