@@ -25,6 +25,8 @@ VERBS: tuple[list[str], ...] = (
     ["run"],
     ["replay"],
     ["env"],
+    ["check"],
+    ["check", "gpu"],
     ["models"],
     ["models", "list"],
     ["models", "pull"],

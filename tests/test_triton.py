@@ -95,7 +95,7 @@ def test_the_tolerance_is_far_below_what_is_wrong() -> None:
     allowed = tolerance(made.query, made.layer, made.pool.keys[0], made.pool.values[0], made.plan)
     right = made.by(reference_attention)
     for wrong in ({"window": 31}, {"window": None}, {"softcap": None}, {"sinks": None}, {"rotary": None}):
-        assert (made.by(TritonAttention(), replace(made.layer, **wrong)) - right).abs().max() > 10 * allowed
+        assert (made.by(TritonAttention(), replace(made.layer, **wrong)) - right).abs().max() > 50 * allowed
 
 
 def test_a_query_of_another_dtype_than_the_cache() -> None:
