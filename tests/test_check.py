@@ -46,6 +46,11 @@ def test_other_devices_are_refused(device: str, capsys: pytest.CaptureFixture[st
     assert f"--device={device} is not possible" in capsys.readouterr().err
 
 
+def test_a_model_needs_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "gpu", "--device", "cpu", "--model", "any"]) == 2
+    assert "--model needs a GPU" in capsys.readouterr().err
+
+
 def test_every_path_is_checked_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("triton", reason="Triton is not installed: there is none for this system")
     saved = [tmp_path / "found.md", tmp_path / "found.json"]

@@ -56,13 +56,15 @@ def gpu(
 ) -> None:
     """Compare every attention path with its definition, for each dtype, head size and feature; then time a model.
 
-    What it prints can be pasted into an issue. The exit code is 1 if anything differs by more than rounding. With
-    --device cpu a few of the comparisons run on the CPU, the Triton kernels in their interpreter.
+    What it prints can be pasted into an issue. The exit code is 1 if anything differs by more than rounding.
+    With --device cpu a few of the comparisons run on the CPU, the Triton kernels in their interpreter.
     """
     targets = checked_targets(save, (".json", ".md"))
     if device == "cpu":
         os.environ.setdefault("TRITON_INTERPRET", "1")  # Triton asks for it when it is imported
     where = _device(device)
+    if model is not None and where.type != "cuda":
+        raise OptionError("--model needs a GPU: without one, only attention is checked")
     from hogwild.bench.exactness import check_attention
     from hogwild.bench.machine import Machine
 
@@ -71,7 +73,7 @@ def gpu(
         for outcome in check_attention(where, short=where.type != "cuda"):
             report(f"{outcome.path} {outcome.dtype} {outcome.heads} {outcome.case}: {outcome.verdict}")
             outcomes.append(outcome)
-    if not no_model and (model is not None or where.type == "cuda"):
+    if where.type == "cuda" and not no_model:
         checked, figures = _model(model or opt.DEFAULT_MODEL, where)
         outcomes.append(checked)
         tables.append(figures)
