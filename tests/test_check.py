@@ -24,7 +24,8 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def few_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exactness, "HEADS", ((16, 16),))
-    monkeypatch.setattr(exactness, "SHORT", (66, 3, 6, 7))
+    monkeypatch.setattr(exactness, "SHORT", (66, 6))
+    monkeypatch.setattr(exactness, "VIEWS", (((0, 1), 2), ((1, 0), 1)))
 
 
 def use(monkeypatch: pytest.MonkeyPatch, function: Any) -> None:
