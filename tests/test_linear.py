@@ -21,7 +21,7 @@ needs_kernels = pytest.mark.skipif(packing.kernels() is None, reason="the kernel
 
 
 def weights(outputs: int, inputs: int, seed: int = 0) -> Tensor:
-    return torch.randn(outputs, inputs, generator=torch.Generator().manual_seed(seed)) / inputs**0.5
+    return torch.randn(outputs, inputs, generator=torch.Generator().manual_seed(seed)).div(inputs**0.5)
 
 
 def inputs_of(rows: int, inputs: int) -> Tensor:

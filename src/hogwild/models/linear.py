@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from hogwild.errors import OptionError
 from hogwild.models.packing import FORMATS, kernels, pack, unpack
@@ -115,19 +116,20 @@ def check_quantize(quantize: str, device: str = "cpu", shared: bool = False) -> 
 def prepare_linears(model: nn.Module, quantize: str = "none") -> int:
     """Swap every ``nn.Linear`` of a model that the kernels serve; returns how many. Call it once, on the CPU.
 
-    ``none``: bfloat16 layers, where the kernels are there. ``int8`` and ``int4``: all layers, of any floating dtype.
-    Each layer's own weights are freed before the next is packed, unless something else holds them, as an embedding does
-    that is tied to the head; it stays as it is. Experts that a model keeps in one tensor are no linear layers, and stay
-    too.
+    ``none``: bfloat16 layers, where the kernels are there. ``int8`` and ``int4``: all layers, of any floating dtype;
+    the head is int8 also with ``int4``, as its errors are those of the logits. Each layer's own weights are freed
+    before the next is packed, unless something else holds them, as an embedding does that is tied to the head; it stays
+    as it is. Experts that a model keeps in one tensor are no linear layers, and stay too.
     Raises `OptionError` for another ``quantize``.
     """
     check_quantize(quantize)
     names = [name for name, module in model.named_modules() if _is_served(module, quantize)]
-    form = "bf16" if quantize == "none" else quantize
+    head = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
     for name in names:
         parent, _, own = name.rpartition(".")
         linear = model.get_submodule(name)
         assert isinstance(linear, nn.Linear)
+        form = "bf16" if quantize == "none" else "int8" if linear is head else quantize
         setattr(model.get_submodule(parent), own, PackedLinear(linear.weight, linear.bias, form))
     return len(names)
 

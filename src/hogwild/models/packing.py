@@ -152,7 +152,8 @@ def _grouped(weight: Tensor) -> Tensor:
 def _interleave(levels: Tensor) -> Tensor:
     """[P, G, 32, 32] as bytes [P, G, half, quad of inputs, output, input of the quad], flat from the third on."""
     parts = levels.to(torch.uint8).unflatten(-1, (GROUP // 4, 4)).unflatten(2, (2, 16))
-    return parts.transpose(3, 4).flatten(2)
+    flat: Tensor = parts.transpose(3, 4).flatten(2)
+    return flat
 
 
 def _grid_bytes(numbers: Tensor) -> Tensor:
