@@ -47,12 +47,12 @@ def compiled(kernel: Any, types: dict[str, str], constants: dict[str, Any], targ
     return triton.compile(source, target=GPUTarget("cuda", target, 32), options={"num_warps": warps})
 
 
-def attend(layer: Layer, dtype: torch.dtype, tokens: int, target: int) -> Any:
-    """The first kernel for one shape."""
-    rows, stored = rows_of(layer, tokens, dtype), torch.empty(0, dtype=dtype)
+def attend(layer: Layer, dtype: torch.dtype, tokens: int, target: int, eight: bool = False) -> Any:
+    """The first kernel for one shape; with ``eight`` for keys and values in 8 bits."""
+    rows, stored = rows_of(layer, tokens, dtype), torch.empty(0, dtype=torch.int8 if eight else dtype)
     pointers = {"cos": "*fp32", "sin": "*fp32", "mixed": "*fp32", "peaks": "*fp32", "sums": "*fp32"}
     tables = dict.fromkeys(("swap", "pages", "splits", "turns", "places", "ends"), "*i32")
-    data = dict.fromkeys(("query", "keys", "values"), f"*{NAMES[dtype]}")
+    data = {"query": f"*{NAMES[dtype]}"} | dict.fromkeys(("keys", "values"), "*i8" if eight else f"*{NAMES[dtype]}")
     numbers = dict.fromkeys(INTEGERS, "i32") | {"scale": "fp32", "softcap": "fp32"}
     constants = {"ROWS": rows, "ROTATES": True, "WIDEN": False, **tile_of(layer, stored, page_size=64)}
     types = pointers | tables | data | numbers
@@ -100,6 +100,9 @@ def main() -> None:
         made, rows = attend(layer, dtype, tokens, arguments.target), rows_of(layer, tokens, dtype)
         sizes = f"{NAMES[dtype]} {layer.key_dim} {layer.value_dim}"
         print("attend_splits", sizes, rows, made.metadata.shared, *usage(made), flush=True)
+        if dtype == torch.bfloat16:
+            made = attend(layer, dtype, tokens, arguments.target, eight=True)
+            print("attend_splits", sizes.replace("bf16", "bf16,int8"), rows, made.metadata.shared, *usage(made))
         if rows == rows_of(layer, 1, dtype):
             made = merge(layer, dtype, arguments.target)
             print("merge_splits", sizes, 1, made.metadata.shared, *usage(made), flush=True)

@@ -25,6 +25,7 @@ from hogwild.attention.tables import BEGIN, END, FIRST_PAGE, FIRST_PAIR, FIRST_T
 from hogwild.attention.tolerance import tolerance
 from hogwild.attention.triton_kernel import INTERPRETED
 from hogwild.attention.triton_path import TritonAttention, check_supported
+from hogwild.cache.int8 import pack
 from hogwild.engine import Row
 from hogwild.engine.selftest import largest_difference
 from hogwild.errors import ModelUnsupported
@@ -105,6 +106,17 @@ def test_a_query_of_another_dtype_than_the_cache() -> None:
     assert (made.by(TritonAttention()) - made.by(reference_attention)).abs().max() <= allowed
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["plain", "MLA", "all at once"])
+def test_keys_and_values_in_8_bits(kind: str, dtype: torch.dtype) -> None:
+    layer = LAYERS[kind] if kind != "MLA" else replace(LAYERS[kind], value_dim=12)
+    made = small(layer, dtype)
+    for tensors in (made.pool.keys, made.pool.values):
+        packed = pack(torch.nan_to_num(tensors[0], 0, 0, 0).clamp(-9, 9))
+        tensors[0] = packed
+    assert_exact(made)
+
+
 def test_queries_need_not_lie_in_order() -> None:
     made = small(BASE)
     expected = made.by(TritonAttention())
@@ -155,13 +167,15 @@ def test_splits_are_about_as_many_as_wanted() -> None:
     [
         ({}, torch.float64, 64, "not torch.float64 queries"),
         ({"key_dim": 320}, torch.float32, 64, "heads of 320 and 16: use --attention plain"),
+        ({"key_dim": 18}, torch.int8, 64, "heads of 18 and 16"),
         ({}, torch.float32, 8, "pages of a power of 2 from 16 tokens on, not 8"),
         ({}, torch.float32, 48, "not 48"),
     ],
 )
 def test_what_the_kernels_cannot_do_is_refused(changes: Any, dtype: torch.dtype, page: int, reason: str) -> None:
+    query = torch.float32 if dtype == torch.int8 else dtype
     with pytest.raises(ModelUnsupported, match=reason):
-        check_supported(replace(BASE, **changes), torch.empty(0, dtype=dtype), torch.empty(0, dtype=dtype), page)
+        check_supported(replace(BASE, **changes), torch.empty(0, dtype=query), torch.empty(0, dtype=dtype), page)
 
 
 @pytest.mark.parametrize("name", ["Llama", "Gemma 2", "GPT-OSS", "DeepSeek V3"])
@@ -191,3 +205,12 @@ def test_the_kernels_compile_for_gpus(target: str, tmp_path: Path) -> None:
     lines = [line.split() for line in done.stdout.splitlines()[1:]]
     assert len(lines) >= 3
     assert all(int(line[-1]) == 0 for line in lines if line[0] == "attend_splits")
+
+
+def test_a_model_with_a_cache_in_8_bits() -> None:
+    logits = []
+    for attention in ("triton", "plain"):
+        made = tiny_engine(check=False, attention=attention, kv_dtype="int8")
+        a, b = made.block(), made.block()
+        logits.append(made.forward([Row([b, a], [3, 4, 5]), Row([a, b], [6])], all_positions=True))
+    assert largest_difference(*logits) <= 1e-4

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from hogwild.attention.plan import Plan
+from hogwild.cache.int8 import unpack
 from hogwild.geometry import Layer
 
 FLOAT32 = 2.0**-24
@@ -36,7 +37,7 @@ def tolerance(query: Tensor, layer: Layer, keys: Tensor, values: Tensor, plan: P
     u, e = UNITS[query.dtype], FLOAT32
     blocks = {id(block): block for reading in plan.readings for block in reading.view}.values()
     slots = torch.cat([block.slots(0, len(block)) for block in blocks])
-    seen, contents = keys[:, slots].float(), values[:, slots].float()
+    seen, contents = (unpack(stored[:, slots], torch.float32).float() for stored in (keys, values))
     longest = max(sum(reading.lengths) for reading in plan.readings)
     stored = DEVIATIONS * (u + 4 * e) * _longest(query, 4) * _longest(seen, 4)
     summed = 8 * e * _longest(query, 2) * _longest(seen, 2)

@@ -32,10 +32,17 @@ def _soft_capped(scores, softcap):
 
 
 @triton.jit
-def attend_splits(  # noqa: PLR0915
+def _row_scales(address, inside):
+    """The float32 that stands behind each row of numbers in 8 bits."""
+    return tl.load(address.to(tl.pointer_type(tl.float32), bitcast=True), mask=inside, other=0.0)
+
+
+# Triton compiles anew for numbers that are multiples of 16: these change from pass to pass, and it would gain nothing.
+@triton.jit(do_not_specialize=["entries", "window"])
+def attend_splits(  # noqa: C901, PLR0915
     query,  # [H, T, D], last stride 1
-    keys,  # [K, slots, D], contiguous
-    values,  # [K, slots, V], contiguous
+    keys,  # [K, slots, D], contiguous; in 8 bits [K, slots, D + 4], see `hogwild.cache.int8`
+    values,  # [K, slots, V], the same
     cos,  # [U, D] float32
     sin,  # [U, D] float32
     swap,  # [D] int32, the partner of each dim
@@ -67,6 +74,7 @@ def attend_splits(  # noqa: PLR0915
     CAPPED: tl.constexpr,
     WINDOWED: tl.constexpr,
     WIDEN: tl.constexpr,
+    EIGHT: tl.constexpr,  # bytes of the scale behind a row in 8 bits; 0 for other rows
 ):
     """One KV head, one split, one tile of (token, query head): grid (S, K, tiles of the longest block)."""
     split = splits + tl.program_id(0) * FIELDS
@@ -102,6 +110,7 @@ def attend_splits(  # noqa: PLR0915
         wide = turned.to(tl.float32) * tl.load(cos + at, mask=read, other=0.0)
         wide += swapped.to(tl.float32) * tl.load(sin + at, mask=read, other=0.0)
         turned = wide.to(turned.dtype)
+    kind = turned.dtype
     if WIDEN:
         turned = turned.to(tl.float32)
 
@@ -116,26 +125,31 @@ def attend_splits(  # noqa: PLR0915
     mix = tl.zeros([ROWS, VALUE_PAD], tl.float32)
     peak = tl.full([ROWS], float("-inf"), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
-    head_keys = keys + head.to(tl.int64) * slots * KEY_DIM
-    head_values = values + head.to(tl.int64) * slots * VALUE_DIM
+    head_keys = keys + head.to(tl.int64) * slots * (KEY_DIM + EIGHT)
+    head_values = values + head.to(tl.int64) * slots * (VALUE_DIM + EIGHT)
     for first in range(begin, end, COLUMNS):
         page = tl.load(pages + first_page + first // PAGE)
         offset = first + tl.arange(0, COLUMNS)
         slot = page.to(tl.int64) * PAGE + offset % PAGE
         inside = offset < end
         key = tl.load(
-            head_keys + slot[None, :] * KEY_DIM + key_dim[:, None],
+            head_keys + slot[None, :] * (KEY_DIM + EIGHT) + key_dim[:, None],
             mask=inside[None, :] & real_key_dim[:, None],
             other=0.0,
         )
         value = tl.load(
-            head_values + slot[:, None] * VALUE_DIM + value_dim[None, :],
+            head_values + slot[:, None] * (VALUE_DIM + EIGHT) + value_dim[None, :],
             mask=inside[:, None] & real_value_dim[None, :],
             other=0.0,
         )
+        if EIGHT:  # numbers up to 127 are exact in every dtype
+            key = key.to(tl.float32).to(kind)
+            value = value.to(tl.float32).to(kind)
         if WIDEN:
             key = key.to(tl.float32)
         scores = tl.dot(turned, key, input_precision="ieee") * scale
+        if EIGHT:
+            scores *= _row_scales(head_keys + slot * (KEY_DIM + EIGHT) + KEY_DIM, inside)[None, :]
         if CAPPED:
             scores = _soft_capped(scores, softcap)
         visible = (offset[None, :] < high[:, None]) & inside[None, :]
@@ -147,6 +161,8 @@ def attend_splits(  # noqa: PLR0915
         kept = tl.exp2(peak - ground)
         weights = tl.exp2(scores - ground[:, None])
         total = total * kept + tl.sum(weights, 1)
+        if EIGHT:
+            weights *= _row_scales(head_values + slot * (VALUE_DIM + EIGHT) + VALUE_DIM, inside)[None, :]
         rounded = weights.to(value.dtype)
         if WIDEN:
             rounded = rounded.to(tl.float32)
@@ -160,7 +176,7 @@ def attend_splits(  # noqa: PLR0915
     tl.store(sums + entry, total, mask=real)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["entries", "split_count"])
 def merge_splits(
     mixed,  # [K, entries, G, V] float32
     peaks,  # [K, entries, G] float32

@@ -15,6 +15,7 @@ from torch import Tensor
 from hogwild.attention.plan import Plan
 from hogwild.attention.tables import SPLIT_FIELDS, Tables, make_tables
 from hogwild.attention.triton_kernel import INTERPRETED, attend_splits, merge_splits
+from hogwild.cache.int8 import SCALE_BYTES
 from hogwild.errors import ModelUnsupported
 from hogwild.geometry import Layer, Rotary
 
@@ -120,15 +121,20 @@ def to_device(tables: Tables, rotations: dict[Kind, Turns], device: torch.device
 
 
 def supports(layer: Layer, dtype: torch.dtype) -> bool:
-    """Whether the kernels can do a layer with keys of ``dtype``."""
-    return dtype in DTYPES and max(layer.key_dim, layer.value_dim) <= LARGEST_HEAD
+    """Whether the kernels can do a layer with queries or keys of ``dtype``; int8 is for keys (`hogwild.cache.int8`)."""
+    dims = (layer.key_dim, layer.value_dim)
+    if dtype == torch.int8:
+        return max(dims) <= LARGEST_HEAD and all(
+            dim % SCALE_BYTES == 0 for dim in dims
+        )  # scales at their own addresses
+    return dtype in DTYPES and max(dims) <= LARGEST_HEAD
 
 
 def check_supported(layer: Layer, query: Tensor, keys: Tensor, page_size: int) -> None:
     """Raise `ModelUnsupported` for what the kernels cannot do."""
-    if not (supports(layer, keys.dtype) and supports(layer, query.dtype)):
+    if not (supports(layer, keys.dtype) and supports(layer, query.dtype) and query.dtype != torch.int8):
         raise ModelUnsupported(
-            f"the Triton kernels read float32, float16 and bfloat16 and heads of up to {LARGEST_HEAD}, not "
+            f"the Triton kernels read float32, float16, bfloat16 and 8 bits and heads of up to {LARGEST_HEAD}, not "
             f"{query.dtype} queries, {keys.dtype} keys and heads of {layer.key_dim} and {layer.value_dim}: "
             "use --attention plain"
         )
@@ -186,7 +192,7 @@ def launch(query: Tensor, layer: Layer, keys: Tensor, values: Tensor, tables: De
         layer.window or 0,
         ROWS=rows,
         ROTATES=turns is not None,
-        WIDEN=INTERPRETED or query.dtype != keys.dtype,
+        WIDEN=INTERPRETED or keys.dtype not in (query.dtype, torch.int8),
         num_warps=warps_of(layer, rows),
         **tile_of(layer, keys, page_size=tables.page_size),
     )
@@ -229,7 +235,8 @@ def tile_of(layer: Layer, keys: Tensor, page_size: int) -> dict[str, int | bool]
     """What of a launch depends on the layer and the pool alone; Triton compiles once for each of these."""
     key_pad, value_pad = padded(layer.key_dim), padded(layer.value_dim)
     columns = min(page_size, 64)
-    while columns > SMALLEST_PAGE and columns * (key_pad + value_pad) * keys.dtype.itemsize > TILE_BYTES:
+    size = max(keys.dtype.itemsize, 2)  # 8 bits become 16 before they are multiplied
+    while columns > SMALLEST_PAGE and columns * (key_pad + value_pad) * size > TILE_BYTES:
         columns //= 2
     return {
         "FIELDS": SPLIT_FIELDS,
@@ -242,4 +249,5 @@ def tile_of(layer: Layer, keys: Tensor, page_size: int) -> dict[str, int | bool]
         "COLUMNS": columns,
         "CAPPED": layer.softcap is not None,
         "WINDOWED": layer.window is not None,
+        "EIGHT": SCALE_BYTES if keys.dtype == torch.int8 else 0,
     }

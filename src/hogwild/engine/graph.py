@@ -46,7 +46,7 @@ class FixedPasses:
         first = pool.allocate(1)[0] * pool.page_size
         self._spare = torch.arange(first, first + pool.page_size, device=pool.device)
         for layer in pool.layers:
-            check_supported(layer, pool.keys[0], pool.keys[0], pool.page_size)
+            check_supported(layer, torch.empty(0, dtype=pool.dtype), pool.keys[0], pool.page_size)
         self._kinds = {kind for layer in pool.layers if (kind := kind_of(layer)) is not None}
 
     @property
