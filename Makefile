@@ -39,7 +39,7 @@ imports: $(VENV)/.dev ## the import contract: layers, text without tensors, tens
 	$(BIN)/lint-imports
 
 sizes: ## no source file over 400 lines
-	@find $(wildcard src tests scripts examples) -name '*.py' -exec awk 'END { if (NR > 400) { print FILENAME ": " NR " lines, at most 400"; exit 1 } }' {} \; \
+	@find $(wildcard src tests scripts examples) \( -name '*.py' -o -name '*.cpp' -o -name '*.hpp' \) -exec awk 'END { if (NR > 400) { print FILENAME ": " NR " lines, at most 400"; exit 1 } }' {} \; \
 	    | { ! grep .; } && echo "sizes: all is well"
 
 docs: $(VENV)/.dev ## bring the generated parts of the docs up to date, and check them all
