@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from hogwild.attention import AttentionFunction
 from hogwild.bench import copied
 from hogwild.bench.workload import Prefilled, Workload, check_room, grow
 from hogwild.engine import Engine
-from hogwild.engine.passes import AttentionFunction
 from hogwild.errors import BlockError
 
 
