@@ -85,6 +85,21 @@ def test_a_loaded_model() -> None:
     assert engine.name == "LlamaForCausalLM"
 
 
+def test_a_loaded_model_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, moved = tiny_model("Llama"), list[str]()
+    monkeypatch.setattr(type(model), "device", property(lambda self: torch.device("meta")))
+
+    def adopted(model: Any, tokenizer: Any, device: str) -> Any:
+        moved.append(device)
+        raise OptionError("enough")
+
+    monkeypatch.setattr("hogwild.engine.engine.adopt", adopted)
+    for options in ({}, {"device": None}, {"device": "cpu"}):
+        with pytest.raises(OptionError, match="enough"):
+            Engine.load(model, **options)
+    assert moved == ["meta", "meta", "cpu"]
+
+
 def test_two_engines_on_one_model_share_nothing_but_weights() -> None:
     model = tiny_model("Llama")
     one, two = Engine.load(model, kv_memory=MEMORY), Engine.load(model, kv_memory=MEMORY)

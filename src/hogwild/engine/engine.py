@@ -96,7 +96,7 @@ class Engine:
         cls,
         model: str | Path | PreTrainedModel,
         *,
-        device: str = "cpu",
+        device: str | None = None,
         dtype: str | torch.dtype | None = None,
         quantize: str = "none",
         kv_memory: int | None = None,
@@ -112,8 +112,9 @@ class Engine:
         """Load a model, measure its attention, make the pool and run the self-test.
 
         ``model``: a Hugging Face folder, a hub id, a ``.gguf`` file, the name of a packaged model, or a loaded
-        transformers model (with ``tokenizer``). A loaded one is taken over: it moves to ``device`` and ``dtype``, and
-        its own forward works again after ``model.set_attn_implementation("sdpa")``.
+        transformers model (with ``tokenizer``). A loaded one is taken over: it moves to ``device`` and ``dtype`` where
+        they are given, and its own forward works again after ``model.set_attn_implementation("sdpa")``.
+        ``device``: by default that of a loaded model, and the CPU for all others.
         ``quantize``: "int8" or "int4" weights, on the CPU (docs/quantisation.md); by default they are as they are.
         ``kv_memory`` is in bytes; by default a quarter of the free memory. ``kv_dtype``: "int8" keeps keys and values
         in half the memory, with some error (docs/quantisation.md); by default they have the model's dtype.
@@ -127,6 +128,8 @@ class Engine:
         if not isinstance(model, (str, Path, PreTrainedModel)):
             raise OptionError(f"model is a {type(model).__name__}: give a path, a name or a transformers model")
         wanted = parse_dtype(dtype)
+        if device is None:
+            device = str(model.device) if isinstance(model, PreTrainedModel) else "cpu"
         check_quantize(quantize, device, shared=tensor_parallel)
         ranks = join() if tensor_parallel else ALONE
         if isinstance(model, PreTrainedModel):
