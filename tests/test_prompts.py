@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 
 from fakes import PIECES as FAKE_PIECES
@@ -148,3 +150,24 @@ def test_a_template_that_is_no_text(tmp_path: Path) -> None:
     (folder / "check.jinja").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(OptionError, match="check.jinja"):
         Team(scripted(), "Task", 2, prompt=folder)
+
+
+def test_templates_are_compiled_once_and_again_when_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = list[str]()
+    whole = jinja2.Environment.compile
+
+    def compile_(self: Any, source: Any, name: Any = None, *rest: Any, **options: Any) -> Any:
+        compiled.append(name)
+        return whole(self, source, name, *rest, **options)
+
+    monkeypatch.setattr(jinja2.Environment, "compile", compile_)
+    path = tmp_path / "mark.jinja"
+    path.write_text("one")
+    assert [PromptSet(tmp_path, TURNS).render("mark") for _ in range(3)] == ["one"] * 3
+    assert compiled == ["mark.jinja"]
+    path.write_text("two")
+    os.utime(path, (1, 1))
+    assert PromptSet(tmp_path, TURNS).render("mark") == "two"
+    assert len(compiled) == 2

@@ -8,6 +8,7 @@ given ``names`` (all workers), ``n``, ``task``, ``me`` and the fields that the c
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hogwild.team.text import Turns
 
 FOLDER = Path(__file__).parent
 PIECES = (
-    "user", "history", "others", "mark", "own", "step", "opening", "check", "private", "said", "dropped",
+    "user", "history", "others", "mark", "own", "step", "opening", "check", "private", "said", "joined", "dropped",
     "plan", "finish_text", "finish_boxed", "finish_number", "finish_code",
 )  # fmt: skip
 
@@ -46,21 +47,25 @@ class PromptSet:
         if unknown:
             raise OptionError(f"{folder}: unknown template {unknown[0]}.jinja; known are {', '.join(PIECES)}")
         self.turns = turns
-        self._environment = ImmutableSandboxedEnvironment(
-            loader=ChoiceLoader(
-                [FileSystemLoader(folder), FileSystemLoader(FOLDER / "default"), FileSystemLoader(FOLDER)]
-            ),
-            undefined=StrictUndefined,
-            autoescape=False,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._environment = _environment(folder)
 
     def render(self, piece: str, **fields: Any) -> str:
-        """The text of one piece. A single trailing newline of the template file is not part of it."""
+        """The text of one piece. A single trailing newline of the template file is not part of it.
+
+        ``fields`` is what the template may use; a ``turn`` in it replaces the model's own.
+        """
         try:
-            return self._environment.get_template(f"{piece}.jinja").render(turn=self.turns, **fields)
+            return self._environment.get_template(f"{piece}.jinja").render(**({"turn": self.turns} | fields))
         except Exception as error:  # a template can fail in every way that a program can
             line = getattr(error, "lineno", None)
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise OptionError(f"prompt template {piece}.jinja{f', line {line}' if line else ''}: {reason}") from error
+
+
+@lru_cache(maxsize=16)
+def _environment(folder: Path) -> ImmutableSandboxedEnvironment:
+    """Where the templates of a set are found. It keeps them compiled, until their files change."""
+    places = [FileSystemLoader(place) for place in (folder, FOLDER / "default", FOLDER)]
+    return ImmutableSandboxedEnvironment(
+        loader=ChoiceLoader(places), undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
+    )
