@@ -8,6 +8,7 @@
     │   ├── ModelCorrupt        the model's files cannot be read
     │   ├── ModelUnsupported    the model cannot be run exactly, with the reason
     │   └── TraceError          a trace file cannot be read
+    ├── BrokenLogits            the model gave no numbers in mid-run; what was written so far is kept
     ├── BlockError              a block or a row is used in a way that cannot be (a programming error)
     └── CacheFull               the KV pool has no free page; nothing was changed (exit code 3)
 
@@ -49,6 +50,14 @@ class ModelUnsupported(InputError):
 
 class TraceError(InputError):
     """A trace file cannot be read."""
+
+
+class BrokenLogits(HogwildError):
+    """The model gave logits from which no token can be chosen. ``text`` is what a team had written by then."""
+
+    def __init__(self, message: str, text: str = "") -> None:
+        super().__init__(message)
+        self.text = text
 
 
 class BlockError(HogwildError):

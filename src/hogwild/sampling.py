@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hogwild.errors import HogwildError, OptionError
+from hogwild.errors import BrokenLogits, OptionError
 
 HEAD = 1024
 """``top_p`` looks at so many of the likeliest tokens first: sorting 150,000 would cost more than all the rest."""
@@ -28,7 +28,10 @@ _UNSET_TOP_K = 50
 """What transformers' ``generate`` takes for a ``top_k`` that a model's configuration leaves unset."""
 
 _DROPPED = -math.inf
-_NOTHING = "no token can be chosen: the logits hold NaN or infinity, or every token is suppressed; try dtype=float32"
+_NOTHING = (
+    "no token can be chosen: the model's logits hold NaN or infinity (a damaged checkpoint, or numbers too large for "
+    "its dtype), or every token is suppressed; try dtype=float32"
+)
 
 
 @dataclass(frozen=True)
@@ -164,12 +167,12 @@ def pick(probs: Tensor, u: float) -> int:
     picked. The sum is in float64 on the CPU, so that every device picks the same token from the same probabilities.
 
     Raises:
-        HogwildError: no token has a probability, or one is NaN or infinite.
+        BrokenLogits: no token has a probability, or one is NaN or infinite.
     """
     running = probs.cpu().double().cumsum(-1)  # [V]
     total = float(running[-1]) if running.shape[0] else 0.0
     if not 0 < total < math.inf:
-        raise HogwildError(_NOTHING)
+        raise BrokenLogits(_NOTHING)
     # u * total may round up to total, where no token is left.
     target = min(u * total, math.nextafter(total, 0.0))
     return int(torch.searchsorted(running, target, right=True))
@@ -192,7 +195,7 @@ def sample(
         suppressed: int64 ``[N]``, tokens that must not be chosen.
 
     Raises:
-        HogwildError: no token can be chosen: the logits hold NaN, or every token is suppressed.
+        BrokenLogits: no token can be chosen: the logits hold NaN, or every token is suppressed.
     """
     if seen is not None and sampling.repetition_penalty != 1:
         logits = repetition_penalty(logits, seen, sampling.repetition_penalty)
@@ -201,7 +204,7 @@ def sample(
     if sampling.greedy:
         best = int(logits.argmax())
         if not math.isfinite(logits[best]):
-            raise HogwildError(_NOTHING)
+            raise BrokenLogits(_NOTHING)
         return best
     logits = temperature(logits, sampling.temperature)
     ids = None
