@@ -44,6 +44,7 @@ PIECES = {
     "check": "[check]",
     "private": "(for {{ me }}: {{ role }}{{ parts | map(attribute='text') | join(', ') }})",
     "said": "({{ name }} says {{ text }})",
+    "joined": "({{ me }} joins {{ names[:-1] | join(', ') }})",
     "dropped": "(dropped)",
     "plan": "[plan {{ limit }}] {{ task }}",
     "finish_text": "[finish]",

@@ -132,7 +132,31 @@ def test_parts_for_one_alone(prompt: Path) -> None:
     engine = scripted({"Alice": ["Done"]})
     last = run(Team(engine, "Task", 1, prompt=prompt, assign=["a", "b"]))[-1]
     assert (last.text, last.reason) == ("Alice@1:Done", "done")
-    assert "(for Alice: a, b)Alice@1:" in decode(engine.seen[1][0])
+    assert decode(engine.seen[1][0]).endswith(
+        "Task [Alice]\n\n(for Alice: a, b)<|im_end|>\n<|im_start|>assistant\n(history)Alice@1:"
+    )
+
+
+@pytest.mark.parametrize("assign", ["none", ["a"], ["a", "b"]])
+def test_one_alone_has_its_role_in_the_message_and_no_empty_turn(assign: Any) -> None:
+    engine = scripted(positions=16384)
+    run(Team(engine, "Why?", [Worker("Alice", prompt="You doubt.")], prompt="default", assign=assign, budget=2))
+    view = decode(engine.seen[1][0])
+    message = view.removeprefix("<|im_start|>user\n").removesuffix("<|im_end|>\n<|im_start|>assistant\n")
+    parts = {
+        0: "",
+        1: "\n\na",
+        2: "\n\nDo these, one after the other, each in one short line that begins with its number.\n\n1. a\n2. b",
+    }
+    assert message == "Why?\n\nYou doubt." + parts[0 if assign == "none" else len(assign)]
+
+
+def test_a_worker_without_parts_beside_one_with_some_does_not_share_out() -> None:
+    engine = scripted(positions=16384)
+    run(Team(engine, "Task", 2, prompt="default", assign=[[], ["a"]], budget=2))
+    alice = decode(next(views for views in engine.seen if len(views) == 2)[0])
+    assert "split the work" not in alice
+    assert "Alice [1]: " in alice
 
 
 def test_a_role_and_parts_share_the_private_block(prompt: Path) -> None:
@@ -159,7 +183,7 @@ def test_nothing_to_say_before_the_first_word(prompt: Path, workers: int) -> Non
     team = Team(engine, "Task", workers, prompt=silent, assign=["first", "second"][:workers], budget=2)
     run(team)
     for view, part in zip(map(decode, engine.seen[1]), ("first", "second"), strict=False):
-        assert view.endswith(f": {part})")
+        assert view.endswith(f": {part})" if workers > 1 else "<|im_start|>assistant\n(history)")
     if workers == 2:  # that token is nobody else's
         assert decode(engine.seen[2][1]).endswith("(history)(others)\n\nx(for Bob: second)x")
     assert engine.pool.used_pages == 0

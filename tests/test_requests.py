@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -160,7 +161,7 @@ def test_a_worker_joins_between_two_passes(prompt: Path, layout: str, workers: i
     assert [event.text for event in of_kind(events, "step_finished")] == ["Alice@1:One.", "Zoe@1:I help."]
     views = seen(engine, 4)
     assert len(views) == workers + 1
-    assert all("(Zoe says I have joined the team.)" in view for view in views)
+    assert all("(Zoe joins Alice" in view for view in views)
     assert views[-1].endswith("(for Zoe: helper)Zoe@1:")
     assert not any("(for Zoe" in view for view in views[:-1])
     assert engine.pool.used_pages == 0
@@ -175,6 +176,20 @@ def test_after_a_join_one_alone_is_one_of_a_team(prompt: Path) -> None:
     assert {event.worker for event in events} == {"Alice", "Bob"}
     assert team.reason is None
     team.close()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_one_alone_is_told_of_who_joins_and_its_text_gets_its_name(layout: str) -> None:
+    engine = scripted(positions=16384)
+    team = Team(engine, "Task", 1, layout=layout, prompt="default", budget=20)
+    run_asking(team, {3: lambda: team.join(Worker("Bob"))})
+    told = "\n\n(Bob has joined Alice. From now on both write at the same time"
+    for first, second in (seen(engine, number) for number in range(4, 20)):
+        assert first.count(told) == second.count(told) == 1
+        sees = layout != "interleaved"
+        assert ("\n\nAlice [1]: \nxxx" in second) is ("\n\nBob [1]: Hi, I am Bob." in first) is sees
+        assert re.search(r"[x).]\n\n\nx+$", first)  # its own text stands apart from what is before it
+    assert engine.pool.used_pages == 0
 
 
 def test_who_cannot_join(prompt: Path) -> None:

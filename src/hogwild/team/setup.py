@@ -10,7 +10,7 @@ from hogwild.errors import WindowError
 from hogwild.team.parts import Part
 from hogwild.team.prompts import PIECES, PromptSet
 from hogwild.team.settings import Settings
-from hogwild.team.text import Codec, Reader
+from hogwild.team.text import Codec, Reader, Turns
 from hogwild.team.worker import Member, Worker
 from hogwild.team.workspace import Workspace
 
@@ -34,6 +34,7 @@ class Setup:
         self.settings = settings
         self.task = codec.harmless(task)
         self.names = [worker.name for worker in workers]
+        self._first = workers[0]
         self.parts: dict[str, list[Part]] = {}
         self.shown_task = self.task
 
@@ -75,7 +76,7 @@ class Setup:
 
     def read_prompt(self, space: Workspace) -> Iterator[tuple[int, int]]:
         """Read the prompt into the workspace, in chunks; yields (tokens done, tokens in all)."""
-        prompt = self.codec.chat(self.text("user"))
+        prompt = self.codec.chat(self._user_text())
         if not self.solo:
             prompt = self.codec.open_thoughts(prompt)
         tokens = self.codec.encode(prompt + self.text("history"))
@@ -94,6 +95,13 @@ class Setup:
             headers.append((space.others, self.text("others")))
         self._write(space, headers)
 
+    def _user_text(self) -> str:
+        """The user's message. Where one worker is alone, its role and its parts stand in it: nobody else reads it."""
+        texts, parts, role = [self.text("user")], self.all_parts(), self._first.prompt or ""
+        if self.solo and (role or parts):
+            texts.append(self.text("private", me=self._first.name, role=role, parts=parts, turn=Turns("", "")))
+        return "\n\n".join(text for text in texts if text)
+
     def add_members(self, space: Workspace, workers: Sequence[Worker]) -> list[Member]:
         """Give workers their blocks, all read in one pass; their first words are pending."""
         texts, members = list[tuple[Block, str]](), list[Member]()
@@ -111,8 +119,7 @@ class Setup:
             if member.worker.opening is not None:
                 opening = self.codec.harmless(member.worker.opening)
             else:
-                parts = self.parts.get(member.name, [])
-                opening = self.text("opening", me=member.name, index=member.index, parts=parts)
+                opening = self.text("opening", me=member.name, index=member.index)
             self.begin_step(member, [], opening)
             if not member.pending:
                 self._hand_over_last_token(space, member)
@@ -130,12 +137,18 @@ class Setup:
             return texts[-1][0]
 
         parts, role = self.parts.get(member.name, []), member.worker.prompt or ""
-        if role or parts:
+        if not self.solo and (role or parts):
             member.private = block(self.text("private", me=member.name, role=role, parts=parts))
         if not self.solo:
             member.gap = block("\n\n") if member.private is not None else None
             member.header = block(self.text("own", me=member.name))
         return texts
+
+    def set_apart(self, space: Workspace, member: Member) -> None:
+        """Another one has joined a worker that was alone: what it has written gets its name, and a gap before it."""
+        name = self.text("step", me=member.name, step=1, parts=self.parts.get(member.name, []))
+        member.gap, member.private = self.engine.block(), self.engine.block()
+        self._write(space, [(member.gap, f"\n\n{name}"), (member.private, "\n\n")])
 
     def begin_step(self, member: Member, carried: list[int], words: str = "") -> None:
         """Put the worker's name before its next step. ``carried`` is the token that ended the step before."""

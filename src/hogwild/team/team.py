@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hogwild.engine import Engine, Row
-from hogwild.errors import HogwildError, OptionError
+from hogwild.errors import BrokenLogits, HogwildError, OptionError
 from hogwild.sampling import Sampling
 from hogwild.team import events
 from hogwild.team.chooser import Chooser
@@ -173,7 +173,10 @@ class Team:
     # From the start to the end.
 
     def run(self) -> Iterator[Event]:
-        """Run to the end: `Started` first, `Finished` last. Whatever stops the team, what it has written counts."""
+        """Run to the end: `Started` first, `Finished` last. Whatever stops the team, what it has written counts.
+
+        Raises `BrokenLogits`, which has the text so far, when the model gives no numbers.
+        """
         if self.space is not None:
             raise HogwildError("this team has begun already: a team runs once, make another one")
         self.progress.begin()
@@ -184,6 +187,8 @@ class Team:
                 yield from self.step()
                 yield from self._snapshot()
             yield from self._finish()
+        except BrokenLogits as error:
+            raise BrokenLogits(f"after {self.passes} passes, {error}", self._space().transcript()) from error
         finally:
             self.close()
 
@@ -282,8 +287,11 @@ class Team:
         yield from self._make_room(space, len(words) + STEP_ROOM)
         if self.reason:
             return
+        alone = list(space.members) if self.setup.solo else []
         self.setup.names.append(worker.name)
-        self.scribe.tell(space, worker.name, self.setup.text("said", name=worker.name, text="I have joined the team."))
+        self.scribe.tell(space, worker.name, self.setup.text("joined", me=worker.name))
+        for member in alone:
+            self.setup.set_apart(space, member)
         self._make_reserves(space)
         yield events.WorkerJoined(**self.progress.now(worker=worker.name))
         yield from self._begin_work(space, [worker])

@@ -21,8 +21,9 @@ NAMES = (
 class Worker:
     """One instance of the model in a team.
 
-    ``prompt`` (its role, what it alone knows) stands in a private block right before its own text. ``opening`` begins
-    its first step. ``sampling`` overrides the team's.
+    ``prompt`` (its role, what it alone knows) stands in a private block right before its own text; that of one worker
+    alone in the user's message, which those who join later can read. ``opening`` begins its first step. ``sampling``
+    overrides the team's.
     """
 
     name: str
