@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hogwild.cli.request import ANSWERS, ASSIGN, LAYOUTS, ON_FULL, PROMPTS, QUANTIZE
+from hogwild.cli.request import ANSWERS, ASSIGN, ATTENTION, LAYOUTS, ON_FULL, PROMPTS, QUANTIZE
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
@@ -87,6 +87,8 @@ KvMemory = Annotated[
 KvDtype = Annotated[
     str | None, _model(metavar="DTYPE", help="Of keys and values: int8 halves them.", show_default=_THEIRS)
 ]
+Attention = Annotated[str, _model(metavar="NAME", help=_help("The attention function", ATTENTION))]
+Graphs = Annotated[bool, _model("--graphs", metavar="", help="Record short passes as CUDA graphs.")]
 TrustRemoteCode = Annotated[
     bool, _model("--trust-remote-code", metavar="", help="Run Python code that comes with the model.")
 ]

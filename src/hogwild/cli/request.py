@@ -18,6 +18,7 @@ ASSIGN = ("none", "plan")
 ANSWERS = ("text", "boxed", "number", "code")
 ON_FULL = ("stop", "drop")
 QUANTIZE = ("none", "int8", "int4")
+ATTENTION = ("auto", "plain", "fused", "triton", "varlen")
 MAX_WORKERS = 16
 MAX_TASK_BYTES = 10_000_000
 
@@ -142,6 +143,8 @@ class Request:
     quantize: str = "none"
     kv_memory: int | None = None
     kv_dtype: str | None = None
+    attention: str = "auto"
+    graphs: bool = False
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
@@ -153,6 +156,7 @@ class Request:
         one_of("--answer", self.answer, ANSWERS)
         one_of("--on-full", self.on_full, ON_FULL)
         one_of("--quantize", self.quantize, QUANTIZE)
+        one_of("--attention", self.attention, ATTENTION)
         if isinstance(self.assign, str):
             one_of("--assign", self.assign, ASSIGN)
         if self.names is not None and len(self.names) != self.workers:
@@ -179,7 +183,7 @@ class Request:
 
     def engine_options(self) -> dict[str, Any]:
         """The keyword arguments of ``Engine.load``."""
-        names = ("device", "dtype", "quantize", "kv_memory", "kv_dtype", "trust_remote_code")
+        names = ("device", "dtype", "quantize", "kv_memory", "kv_dtype", "attention", "graphs", "trust_remote_code")
         return {name: getattr(self, name) for name in names}
 
     def team_options(self) -> dict[str, Any]:

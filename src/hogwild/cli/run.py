@@ -35,6 +35,8 @@ def run(
     quantize: opt.Quantize = "none",
     kv_memory: opt.KvMemory = None,
     kv_dtype: opt.KvDtype = None,
+    attention: opt.Attention = "auto",
+    graphs: opt.Graphs = False,
     trust_remote_code: opt.TrustRemoteCode = False,
     trace: opt.Trace = None,
     json: opt.Json = False,
@@ -72,6 +74,8 @@ def run(
         quantize=quantize,
         kv_memory=req.parse_bytes("--kv-memory", kv_memory) if kv_memory else None,
         kv_dtype=kv_dtype,
+        attention=attention,
+        graphs=graphs,
         trust_remote_code=trust_remote_code,
     )
     from hogwild.cli.watch import watch
