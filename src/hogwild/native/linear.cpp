@@ -21,6 +21,9 @@ namespace {
 
 constexpr int64_t PANEL = 32, GROUP = 32;
 constexpr int ROWS = 8;
+// Bytes. With much to do for each byte, as in int4, the processor alone does not read far enough ahead (measured: 1.5 times
+// faster at 4 and 8 rows); in the other formats it does, and asking for more slows it down.
+constexpr int64_t AHEAD = 4096;
 enum Format { BF16 = 0, INT8 = 1, INT4 = 2 };
 
 int64_t panel_bytes(int format, int64_t inputs) {
@@ -103,6 +106,7 @@ __attribute__((always_inline)) inline void dot_quantised(const uint8_t* w, const
             __m512i v[8];
 #pragma GCC unroll 8
             for (int j = 0; j < (FOUR ? 4 : 8); j++) {
+                if (FOUR) _mm_prefetch((const char*)w + h * half + j * 64 + AHEAD, _MM_HINT_T0);
                 v[j] = _mm512_loadu_si512(w + h * half + j * 64);
                 if (FOUR) {
                     v[j + 4 * FOUR] = _mm512_and_si512(_mm512_srli_epi16(v[j], 4), nibble);
