@@ -120,6 +120,26 @@ def test_top_p_of_a_large_vocabulary_equals_transformers(spread: float, p: float
     assert torch.equal(got[kept & wanted], logits[kept & wanted])
 
 
+@pytest.mark.parametrize("k", [1, 20, 300, 4999, 9000])
+@pytest.mark.parametrize("ties", [False, True])
+def test_top_k_of_a_large_vocabulary_equals_transformers(k: int, ties: bool) -> None:
+    logits = torch.randn(5003, generator=torch.Generator().manual_seed(k)) * 4
+    logits = logits.round() if ties else logits
+    logits[::7] = -torch.inf
+    kept = warp(TopKLogitsWarper(k), logits)
+    assert torch.equal(sampling.top_k(logits, k), kept)
+    for u in (0.0, 0.3, 0.99):
+        assert sampling.sample(logits, Sampling(top_k=k), u) == sampling.pick(kept.softmax(-1), u)
+
+
+def test_of_equal_logits_the_lowest_id_is_the_likeliest() -> None:
+    logits = torch.zeros(1000)
+    logits[[990, 500, 70]] = 3.0
+    assert sampling.sample(logits, Sampling(temperature=0.0), 0.5) == 70
+    logits[70] = 2.0
+    assert sampling.sample(logits, Sampling(temperature=0.0), 0.5) == 500
+
+
 def test_top_p_of_a_large_vocabulary_with_ties_and_dropped_tokens() -> None:
     logits = torch.full((5000,), -math.inf)
     logits[[7, 4000]] = torch.tensor([1.0, 1.0])

@@ -21,8 +21,12 @@ from torch import Tensor
 
 from hogwild.errors import BrokenLogits, OptionError
 
-HEAD = 1024
-"""``top_p`` looks at so many of the likeliest tokens first: sorting 150,000 would cost more than all the rest."""
+HEADS = (6.0, 12.0)
+"""``top_p`` looks first at the tokens whose logits are so near the largest: sorting 150,000 would cost more than all
+the rest."""
+
+RUN = 64
+"""Logits in a run: the largest of each run tell cheaply which tokens the likeliest may be."""
 
 _UNSET_TOP_K = 50
 """What transformers' ``generate`` takes for a ``top_k`` that a model's configuration leaves unset."""
@@ -147,11 +151,8 @@ def top_p(logits: Tensor, p: float) -> Tensor:
 
     Of equal logits at the border, those with the lower ids are dropped first.
     """
-    if logits.shape[0] > HEAD and (kept := _top_p_by_head(logits, p)) is not None:
-        return kept
-    ascending, ids = logits.sort()  # [V], [V]
-    mass = ascending.softmax(-1).cumsum(-1)
-    return logits.index_fill(0, ids[:-1][mass[:-1] <= 1 - p], _DROPPED)
+    kept = _top_p_ids(logits, p)
+    return torch.full_like(logits, _DROPPED).index_copy_(0, kept, logits[kept])
 
 
 def min_p(logits: Tensor, p: float) -> Tensor:
@@ -202,18 +203,19 @@ def sample(
     if suppressed is not None:
         logits = suppress(logits, suppressed)
     if sampling.greedy:
-        best = int(logits.argmax())
-        if not math.isfinite(logits[best]):
+        largest = logits.max()
+        if not math.isfinite(largest):
             raise BrokenLogits(_NOTHING)
-        return best
+        return int(_at_least(logits, largest)[0])
     logits = temperature(logits, sampling.temperature)
+    # What is dropped is not looked at again; the kept tokens stay in the order of their ids.
     ids = None
     if 0 < sampling.top_k < logits.shape[0]:
-        # From here on only the kept tokens are looked at, still in the order of their ids.
-        ids = (logits >= _kth_largest(logits, sampling.top_k)).nonzero().squeeze(-1)  # [K]
+        ids = _at_least(logits, _kth_largest(logits, sampling.top_k))  # [K]
         logits = logits[ids]
     if sampling.top_p < 1:
-        logits = top_p(logits, sampling.top_p)
+        kept = _top_p_ids(logits, sampling.top_p)
+        ids, logits = kept if ids is None else ids[kept], logits[kept]
     if sampling.min_p > 0:
         logits = min_p(logits, sampling.min_p)
     index = pick(logits.softmax(-1), u)
@@ -231,17 +233,49 @@ def uniform(seed: int, worker: int, index: int) -> float:
 
 def _kth_largest(logits: Tensor, k: int) -> Tensor:
     """The ``k``-th largest of ``logits`` ``[V]``, or the least when there are fewer."""
+    runs = logits.shape[0] // RUN
+    if k < runs // 4:
+        # At least k of them are no smaller than the k-th largest of the runs' largest.
+        bound = logits[: runs * RUN].view(runs, RUN).amax(-1).topk(k).values[-1]
+        logits = logits[_at_least(logits, bound)]
     return logits.topk(min(k, logits.shape[0])).values[-1]
 
 
-def _top_p_by_head(logits: Tensor, p: float) -> Tensor | None:
-    """:func:`top_p` from the HEAD likeliest of ``logits`` ``[V]``; None when they hold less than ``p``."""
-    least = _kth_largest(logits, HEAD)
+def _at_least(logits: Tensor, least: Tensor) -> Tensor:
+    """The ids, in order, of those of ``logits`` ``[V]`` that are no less than ``least``; quick where they are few."""
+    runs = logits.shape[0] // RUN
+    whole, rest = logits[: runs * RUN].view(runs, RUN), logits[runs * RUN :]
+    some = (whole.amax(-1) >= least).nonzero().squeeze(-1)  # the runs that have any
+    run, place = (whole[some] >= least).nonzero().unbind(-1)
+    behind = (rest >= least).nonzero().squeeze(-1)
+    return torch.cat([some[run] * RUN + place, behind + runs * RUN])
+
+
+def _top_p_ids(logits: Tensor, p: float) -> Tensor:
+    """Which of ``logits`` ``[V]`` `top_p` keeps, in order."""
+    if logits.shape[0] > RUN:
+        largest = logits.max()
+        for depth in HEADS:
+            if (kept := _top_p_by_head(logits, p, largest - depth)) is not None:
+                return kept
+    ascending, order = logits.sort()  # [V], [V]
+    mass = ascending.softmax(-1).cumsum(-1)
+    return _without(order, order[:-1][mass[:-1] <= 1 - p])
+
+
+def _top_p_by_head(logits: Tensor, p: float, least: Tensor) -> Tensor | None:
+    """`_top_p_ids` from the logits that are no less than ``least``; None when they hold less than ``p``."""
     rest = logits.masked_fill(logits >= least, _DROPPED).logsumexp(-1, keepdim=True)  # all others, as one token
-    head = (logits >= least).nonzero().squeeze(-1)  # [H]
+    head = _at_least(logits, least)  # [H]
     ascending, order = logits[head].sort()
     mass = torch.cat([rest, ascending]).softmax(-1).cumsum(-1)  # [1 + H]
-    if mass[0] > 1 - p:
+    if not mass[0] <= 1 - p:
         return None
-    dropped = head[order[:-1][mass[1:-1] <= 1 - p]]
-    return logits.masked_fill(logits < least, _DROPPED).index_fill(0, dropped, _DROPPED)
+    return head[_without(order, order[:-1][mass[1:-1] <= 1 - p])]
+
+
+def _without(all_of: Tensor, dropped: Tensor) -> Tensor:
+    """0 to N, where ``all_of`` ``[N]`` has them in any order, but for ``dropped``; in order."""
+    keep = torch.ones_like(all_of, dtype=torch.bool)
+    keep[dropped] = False
+    return keep.nonzero().squeeze(-1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -22,7 +25,7 @@ class Block:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._pages: list[int] = []
-        self._tokens: list[int] = []
+        self._tokens = array("q")
         self._freed = False
 
     def __len__(self) -> int:
@@ -39,6 +42,11 @@ class Block:
     def tokens(self) -> tuple[int, ...]:
         """The token ids of the block, in order."""
         return tuple(self._tokens)
+
+    @property
+    def token_array(self) -> npt.NDArray[np.int64]:
+        """The same as an array of one's own [tokens], which takes a copy of memory and no more."""
+        return np.array(self._tokens, dtype=np.int64)
 
     @property
     def pages(self) -> tuple[int, ...]:
@@ -59,7 +67,7 @@ class Block:
         """Let go of the pages. A page that another block shares stays. Freeing twice does nothing."""
         for page in self._pages:
             self._pool.release(page)
-        self._pages, self._tokens, self._freed = [], [], True
+        self._pages, self._tokens, self._freed = [], array("q"), True
 
     def __del__(self) -> None:
         if not getattr(self, "_freed", True):
@@ -71,7 +79,7 @@ class Block:
         twin = Block(self._pool)
         for page in self._pages:
             self._pool.retain(page)
-        twin._pages, twin._tokens = list(self._pages), list(self._tokens)
+        twin._pages, twin._tokens = list(self._pages), self._tokens[:]
         return twin
 
     def truncate(self, length: int) -> None:

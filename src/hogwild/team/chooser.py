@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,8 +44,9 @@ class Chooser:
 
     def seen(self, member: Member, row: Row, rows: Sequence[Row]) -> Tensor | None:
         """What the member sees in a pass, its own drafts last, if its sampling asks for it: int64 [N]."""
-        drafts = {id(other.own): other.drafts for other in rows if other is not row}
-        return seen_tokens(self.sampling(member), row.view, drafts, self._setup.engine.device)
+        if self.sampling(member).repetition_penalty == 1:
+            return None
+        return seen_tokens(row.view, {id(other.own): other.drafts for other in rows if other is not row})
 
     def stopped(self, member: Member) -> bool:
         """Whether the member has written one of its stop strings."""
@@ -58,17 +60,10 @@ class Chooser:
         return self._forbidden[bool(self._setup.parts), only_hashes]
 
 
-def seen_tokens(
-    sampling: Sampling, view: Sequence[Block], drafts: Mapping[int, int], device: torch.device
-) -> Tensor | None:
-    """The tokens of a view for a repetition penalty, int64 [N], or None where there is none.
-
-    ``drafts`` says of which blocks (by identity) so many of the last tokens do not count.
-    """
-    if sampling.repetition_penalty == 1:
-        return None
-    visible = [block.tokens[: len(block) - drafts.get(id(block), 0)] for block in view]
-    return torch.tensor([token for tokens in visible for token in tokens], dtype=torch.int64, device=device)
+def seen_tokens(view: Sequence[Block], drafts: Mapping[int, int]) -> Tensor:
+    """The tokens of a view, int64 [N], but for the last ``drafts`` of some blocks (by identity)."""
+    tokens = [block.token_array[: len(block) - drafts.get(id(block), 0)] for block in view]
+    return torch.from_numpy(np.concatenate(tokens)).to(view[0].pool.device)
 
 
 def write_alone(
@@ -87,7 +82,7 @@ def write_alone(
     """
     index, guess, given = 0, list[int](), logits[None]
     while True:
-        seen = seen_tokens(sampling, view, {}, engine.device)
+        seen = None if sampling.repetition_penalty == 1 else seen_tokens(view, {})
         for place, one in enumerate(given):
             hidden = len(guess) - place  # drafts behind this place
             before = None if seen is None else seen[: len(seen) - hidden]
