@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hogwild.errors import OptionError
 from hogwild.models import linear, packing
-from hogwild.models.linear import PackedLinear, linear_op, prepare_linears
+from hogwild.models.linear import PackedLinear, prepare_linears
 from hogwild.models.packing import pack, pack_plainly, packed_bytes, unpack
 
 FORMS = ("bf16", "int8", "int4")
@@ -138,8 +138,9 @@ def test_compiled_as_one_operation() -> None:
     layer = PackedLinear(weights(48, 64), torch.randn(48), "int4")
     x = inputs_of(3, 64)
     packed, bias = layer.packed, layer.bias_bytes
+    linear_op = torch.ops.hogwild.linear
     assert torch.equal(linear_op(x, packed, bias, "int4", 48), layer(x))
-    torch.library.opcheck(linear_op, (x, packed, bias, "int4", 48))
+    torch.library.opcheck(linear_op.default, (x, packed, bias, "int4", 48))
 
 
 class Small(nn.Module):

@@ -89,6 +89,9 @@ KvDtype = Annotated[
 ]
 Attention = Annotated[str, _model(metavar="NAME", help=_help("The attention function", ATTENTION))]
 Graphs = Annotated[bool, _model("--graphs", metavar="", help="Record short passes as CUDA graphs.")]
+Compile = Annotated[
+    bool, _model("--compile", metavar="", help="Put the layers through torch.compile: a minute more to load.")
+]
 TrustRemoteCode = Annotated[
     bool, _model("--trust-remote-code", metavar="", help="Run Python code that comes with the model.")
 ]

@@ -145,6 +145,7 @@ class Request:
     kv_dtype: str | None = None
     attention: str = "auto"
     graphs: bool = False
+    compile: bool = False
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
@@ -183,7 +184,17 @@ class Request:
 
     def engine_options(self) -> dict[str, Any]:
         """The keyword arguments of ``Engine.load``."""
-        names = ("device", "dtype", "quantize", "kv_memory", "kv_dtype", "attention", "graphs", "trust_remote_code")
+        names = (
+            "device",
+            "dtype",
+            "quantize",
+            "kv_memory",
+            "kv_dtype",
+            "attention",
+            "graphs",
+            "compile",
+            "trust_remote_code",
+        )
         return {name: getattr(self, name) for name in names}
 
     def team_options(self) -> dict[str, Any]:

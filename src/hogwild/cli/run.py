@@ -37,6 +37,7 @@ def run(
     kv_dtype: opt.KvDtype = None,
     attention: opt.Attention = "auto",
     graphs: opt.Graphs = False,
+    compile: opt.Compile = False,  # noqa: A002  torch's name for it
     trust_remote_code: opt.TrustRemoteCode = False,
     trace: opt.Trace = None,
     json: opt.Json = False,
@@ -76,6 +77,7 @@ def run(
         kv_dtype=kv_dtype,
         attention=attention,
         graphs=graphs,
+        compile=compile,
         trust_remote_code=trust_remote_code,
     )
     from hogwild.cli.watch import watch

@@ -28,9 +28,10 @@ from hogwild.engine.prefixes import Prefixes
 from hogwild.engine.selftest import ExactnessReport, self_test
 from hogwild.errors import ModelUnsupported, OptionError
 from hogwild.geometry import Layer
-from hogwild.models.hook import ARGUMENT, NAME
+from hogwild.models.compiled import MOST_TOKENS, WARM_UP, compile_layers, compile_limit
+from hogwild.models.hook import NAME, handing
 from hogwild.models.linear import check_quantize, prepare_linears
-from hogwild.models.load import Loaded, adopt, load_model, parse_dtype
+from hogwild.models.load import Loaded, adopt, load_model, parse_dtype, shorten
 from hogwild.models.packaged import Progress
 from hogwild.models.parallel import ALONE, Ranks, join
 from hogwild.models.probe import keeps_logits, measure_layers
@@ -90,6 +91,7 @@ class Engine:
         )
         self.prefixes = Prefixes(self.pool)
         self._fixed: FixedPasses | None = None
+        self._compiled = False
 
     @classmethod
     def load(
@@ -106,6 +108,7 @@ class Engine:
         tensor_parallel: bool = False,
         attention: str = "auto",
         graphs: bool = False,
+        compile: bool = False,  # noqa: A002  torch's name for it
         check: bool = True,
         progress: Progress | None = None,
     ) -> Engine:
@@ -120,6 +123,7 @@ class Engine:
         in half the memory, with some error (docs/quantisation.md); by default they have the model's dtype.
         ``attention``: "auto" (the fastest that works here), "fused" (the compiled kernel, on the CPU), "triton" or
         "varlen" (on CUDA), "plain" or "reference". ``graphs``: record short passes as CUDA graphs, with "triton" only.
+        ``compile``: the layers go through torch.compile, which takes a minute or more (docs/compile.md).
         ``check=False`` skips the self-test, which compares without the 8 bits of ``kv_dtype``.
         ``tensor_parallel``: share the model among the processes that torchrun started (docs/parallel.md);
         ``kv_memory`` is then that of one process.
@@ -132,6 +136,8 @@ class Engine:
             device = str(model.device) if isinstance(model, PreTrainedModel) else "cpu"
         check_quantize(quantize, device, shared=tensor_parallel)
         ranks = join() if tensor_parallel else ALONE
+        if compile and ranks.size > 1:
+            raise OptionError("compile and tensor_parallel cannot be had together: leave one of them out")
         if isinstance(model, PreTrainedModel):
             if ranks.size > 1:
                 raise OptionError("tensor_parallel shares a model out as it is read: give a path or a name, no model")
@@ -149,6 +155,8 @@ class Engine:
             prepare_linears(loaded.model, quantize)
         engine = cls(loaded, kv_memory, attention, kv_dtype)
         engine.quantize = quantize
+        if compile:
+            engine._compile()
         if graphs:
             engine.use_fixed_passes()
         if check:
@@ -182,6 +190,18 @@ class Engine:
         from hogwild.engine.graph import FixedPasses
 
         self._fixed = FixedPasses(self._logits, self.pool, capture=capture)
+
+    def _compile(self) -> None:
+        """Compile the layers, by a pass of each kind. Raises `ModelUnsupported` where that cannot be."""
+        compile_layers(self.model)
+        self._compiled = True
+        try:
+            with compile_limit(self.model):
+                for count in WARM_UP:
+                    self.forward([Row([self.block()], [0] * count)])
+        except Exception as error:  # compilers fail in ways of their own
+            line = shorten(f"{type(error).__name__}: {error}")
+            raise ModelUnsupported(f"{self.name}: torch.compile does not take it, load it without ({line})") from error
 
     @property
     def dtype(self) -> torch.dtype:
@@ -290,7 +310,8 @@ class Engine:
     def _logits(self, ids: Tensor, positions: Tensor, ends: Tensor | None, current: ConcurrentPass) -> Tensor:
         """One forward of the model: float32 logits after the tokens ``ends``, or after all of them."""
         keep = {} if ends is None or not self._keeps_logits else {"logits_to_keep": ends}
-        output = self.model(input_ids=ids, position_ids=positions, use_cache=False, **keep, **{ARGUMENT: current})
+        with handing(current, self._compiled and ids.shape[1] <= MOST_TOKENS) as given:
+            output = self.model(input_ids=ids, position_ids=positions, use_cache=False, **keep, **given)
         logits: Tensor = output.logits[0].float()
         return logits if ends is None or keep else logits[ends]
 

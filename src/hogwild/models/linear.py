@@ -40,7 +40,7 @@ class PackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The product, in the dtype of ``x``."""
         if torch.compiler.is_compiling():
-            compiled: Tensor = linear_op(x, self.packed, self.bias_bytes, self.form, self.out_features)
+            compiled: Tensor = torch.ops.hogwild.linear(x, self.packed, self.bias_bytes, self.form, self.out_features)
             return compiled
         return _linear(x, self._buffers["packed"], self._buffers["bias_bytes"], self.form, self.out_features)
 
@@ -93,15 +93,16 @@ def _linear(x: Tensor, packed: Tensor | None, bias: Tensor | None, form: str, ou
     return y if y.dtype == dtype else y.to(dtype)
 
 
-@torch.library.custom_op("hogwild::linear", mutates_args=())
-def linear_op(x: Tensor, packed: Tensor, bias: Tensor | None, form: str, outputs: int) -> Tensor:
-    """`PackedLinear` as one opaque operation for torch.compile. ``bias`` is float32, seen as bytes."""
-    return _linear(x, packed, bias, form, outputs)
-
-
-@linear_op.register_fake
-def _(x: Tensor, packed: Tensor, bias: Tensor | None, form: str, outputs: int) -> Tensor:
+def _shaped(x: Tensor, packed: Tensor, bias: Tensor | None, form: str, outputs: int) -> Tensor:
+    """What comes out of `_linear`, as far as a compiler wants to know."""
     return x.new_empty(*x.shape[:-1], outputs)
+
+
+# `PackedLinear` as one opaque operation for torch.compile. Defined in three steps, as torch.library.custom_op costs
+# several times the product of a small layer in each call.
+torch.library.define("hogwild::linear", "(Tensor x, Tensor packed, Tensor? bias, str form, int outputs) -> Tensor")
+torch.library.impl("hogwild::linear", "default", _linear)
+torch.library.register_fake("hogwild::linear", _shaped)
 
 
 def check_quantize(quantize: str, device: str = "cpu", shared: bool = False) -> None:
