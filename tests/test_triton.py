@@ -182,11 +182,16 @@ def test_what_the_kernels_cannot_do_is_refused(changes: Any, dtype: torch.dtype,
 def test_models(name: str) -> None:
     """One worker over several blocks is the model itself, and ragged rows that read each other are as by plain."""
     made = tiny_engine(name, check=False)
-    made.attention = TritonAttention(3)
-    assert chain_difference(made, (20, 1, 9)) <= 1e-4
+    made.attention = plain_attention  # to read what all share: the interpreter is slow
     common, a, b = (made.block() for _ in range(3))
     made.prefill([common], some_tokens(30))
-    rows = [Row([common, b, a], some_tokens(3, 1)), Row([b, a, common], some_tokens(1, 2)), Row([a, b], [7, 8])]
+    made.attention = TritonAttention(3)
+    assert chain_difference(made, (9, 1, 4)) <= 1e-4
+    rows = [
+        Row([common, b, a], some_tokens(3, 1), drafts=2),
+        Row([b, a, common], some_tokens(1, 2)),
+        Row([a, b], [7, 8]),
+    ]
     ours = made.forward(rows, all_positions=True)
     for row in rows:
         row.own.truncate(len(row.own) - len(row.tokens))
