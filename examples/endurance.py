@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--kv-memory", type=int, default=512 * MEGABYTE)
     options = parser.parse_args()
     engine = Engine.load(options.model, kv_memory=options.kv_memory)
-    weights = sum(parameter.nbytes for parameter in engine.model.parameters())
+    weights = sum(tensor.nbytes for tensor in (*engine.model.parameters(), *engine.model.buffers()))  # packed ones too
     team = Team(
         engine,
         "Write down everything that you know about the sea.",

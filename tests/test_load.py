@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -59,6 +60,14 @@ def test_a_folder(saved: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert engine.report is not None
     assert engine.report.exact
     assert engine.report.difference <= engine.report.tolerance == 1e-4
+
+
+@pytest.mark.skipif(not hasattr(psutil.Process, "memory_maps"), reason="this system does not say what is mapped")
+def test_packed_weights_do_not_keep_their_file_in_memory(folder: Path) -> None:
+    tiny_model("Llama").to(torch.bfloat16).save_pretrained(folder)
+    engine = Engine.load(folder, kv_memory=MEMORY, quantize="int8")
+    assert engine.model.get_output_embeddings().packed.dtype == torch.uint8
+    assert str(folder / "model.safetensors") not in {region.path for region in psutil.Process().memory_maps()}
 
 
 def test_the_checkpoint_decides_on_the_dtype_unless_one_is_given(folder: Path) -> None:

@@ -31,7 +31,7 @@ from hogwild.geometry import Layer
 from hogwild.models.compiled import MOST_TOKENS, WARM_UP, compile_layers, compile_limit
 from hogwild.models.hook import NAME, handing
 from hogwild.models.linear import check_quantize, prepare_linears
-from hogwild.models.load import Loaded, adopt, load_model, parse_dtype, shorten
+from hogwild.models.load import Loaded, adopt, leave_files, load_model, parse_dtype, shorten
 from hogwild.models.packaged import Progress
 from hogwild.models.parallel import ALONE, Ranks, join
 from hogwild.models.probe import keeps_logits, measure_layers
@@ -151,8 +151,8 @@ class Engine:
                 progress=progress,
                 ranks=ranks,
             )
-        if loaded.ranks.size == 1:
-            prepare_linears(loaded.model, quantize)
+        if loaded.ranks.size == 1 and prepare_linears(loaded.model, quantize):
+            leave_files(loaded.model)
         engine = cls(loaded, kv_memory, attention, kv_dtype)
         engine.quantize = quantize
         if compile:

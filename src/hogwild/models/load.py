@@ -121,6 +121,16 @@ def adopt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, dev
     return Loaded(name, _prepare(model, device), tokenizer, model.generation_config or GenerationConfig())
 
 
+def leave_files(model: PreTrainedModel) -> None:
+    """Copy the weights that are left of a model whose linear layers were packed.
+
+    Weights are read by mapping their file into memory, and one tensor that still lies there keeps all of the file's
+    pages resident, those of the packed layers too.
+    """
+    for weight in model.parameters():
+        weight.data = weight.data.clone()
+
+
 def _prepare(model: PreTrainedModel, device: str) -> PreTrainedModel:
     try:
         return model.to(device).eval().requires_grad_(False)
