@@ -47,7 +47,9 @@ def read(engine: Engine, tokens: list[int]) -> Block:
 def passes(engine: Engine, count: int = 2) -> list[torch.Tensor]:
     """Workers that read each other: ragged rows first, then a token each."""
     common, a, b = read(engine, some_tokens(20)), engine.block(), engine.block()
-    logits = [engine.forward([Row([common, b, a], some_tokens(3, 1)), Row([common, a, b], some_tokens(2, 2))])]
+    logits = [
+        engine.forward([Row([common, b, a], some_tokens(3, 1), drafts=2), Row([common, a, b], some_tokens(2, 2))])
+    ]
     for number in range(count):
         logits.append(engine.forward([Row([common, b, a], [number]), Row([b, a, common], [number + 9])]))
         common.truncate(20)
