@@ -14,7 +14,7 @@ KERNELS := hatch_build.py $(wildcard src/hogwild/native/*.cpp src/hogwild/native
 
 export TASK
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint style types imports sizes docs docs-check clean
+.PHONY: help demo test lint style types imports sizes docs docs-check bench speed clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -48,6 +48,12 @@ docs: $(VENV)/.dev ## bring the generated parts of the docs up to date, and chec
 docs-check: $(VENV)/.dev ## check links, generated parts, module list, public names, examples
 	$(BIN)/python scripts/check_docs.py
 
+bench: $(VENV)/.bench ## measure the bars (about 20 minutes, on a quiet machine) and write docs/benchmarks.md; ONLY="limit load" chooses
+	$(BIN)/python scripts/benchmarks.py $(if $(ONLY),--only $(ONLY))
+
+speed: $(VENV)/.dev ## fail if a ratio that no machine changes is 20% worse than .ci/speed.json (2 minutes)
+	$(BIN)/python scripts/check_speed.py
+
 clean: ## remove the environment and everything that tools left
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -66,3 +72,9 @@ $(VENV)/.dev: pyproject.toml constraints.txt $(KERNELS) | $(VENV)/bin/python
 	$(INSTALL) hatchling
 	$(INSTALL) --no-build-isolation -e '.[dev]'
 	@touch $@ $(VENV)/.runtime
+
+# llama.cpp is compiled for this machine (minutes); where that fails, the comparison leaves it out and says so.
+$(VENV)/.bench: $(VENV)/.dev
+	$(INSTALL) --no-build-isolation -e '.[dev,eval]'
+	-CMAKE_ARGS=-DGGML_NATIVE=ON $(INSTALL) llama-cpp-python
+	@touch $@

@@ -25,6 +25,8 @@ READ_BUFFER = 512 << 20
 READS = 6
 """Readings of each kind; the best of all counts."""
 
+_SOURCES = ("--", ":(top)", ":(top,exclude)docs/benchmarks.*")
+
 _READERS: tuple[Callable[[Tensor], Tensor], ...] = (torch.sum, torch.amax)
 
 
@@ -125,11 +127,16 @@ def _device_name(device: torch.device) -> str:
 
 
 def _commit() -> str:
-    """The commit of the source tree that this file lies in; ``+`` marks changes that are in no commit."""
+    """The commit of the source tree that this file lies in; ``+`` marks changes that are in no commit.
+
+    The results of benchmarks do not count as changes: they are written while more are measured.
+    """
     git = ["git", "-C", str(Path(__file__).resolve().parent)]
     try:
         commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], check=True, capture_output=True, text=True)
-        changes = subprocess.run([*git, "status", "--porcelain", "-uno"], check=True, capture_output=True, text=True)
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", "-uno", *_SOURCES], check=True, capture_output=True, text=True
+        )
     except (OSError, subprocess.CalledProcessError):  # installed from a wheel, or no git here
         return "unknown"
     return commit.stdout.strip() + ("+" if changes.stdout.strip() else "")
