@@ -34,11 +34,12 @@ def standing(name: str, rates: list[float], workers: int = 4) -> Standing:
     return Standing(name, "", workers, 64, Spread.of([workers / rate for rate in rates]), tuple(rates))
 
 
-@pytest.mark.parametrize(
-    "family", ["Llama", "Mistral", "Gemma 2", "GPT-OSS", "Phi-3", "GLM-4", "SmolLM3", "DeepSeek V3", "YaRN scaling"]
-)
-def test_the_copied_baseline_is_exact(family: str) -> None:
-    engine = tiny_engine(family, check=False)
+FAMILIES = ["Llama", "Mistral", "Gemma 2", "GPT-OSS", "Phi-3", "GLM-4", "SmolLM3", "DeepSeek V3", "YaRN scaling"]
+
+
+@pytest.mark.parametrize(("family", "kv"), [*((family, None) for family in FAMILIES), ("Llama", "int8")])
+def test_the_copied_baseline_is_exact(family: str, kv: str | None) -> None:
+    engine = tiny_engine(family, check=False, kv_dtype=kv)
     common, a, b, c = (engine.block() for _ in range(4))
     engine.prefill([common], some_tokens(40))
     for turn, (i, j, k) in enumerate([(5, 7, 1), (1, 1, 1), (1, 8, 2)]):

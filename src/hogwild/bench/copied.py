@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from hogwild.attention import Plan, Reading
+from hogwild.cache.int8 import unpack
 from hogwild.geometry import Layer, compute_dtype
 
 NAME = "copied"
@@ -56,8 +57,8 @@ def _write_out(
     turned, contents = list[Tensor](), list[Tensor]()
     for block, count, start in zip(reading.view, reading.lengths, reading.starts, strict=True):
         slots = block.slots(0, count)
-        turned.append(_turn(keys.index_select(1, slots), layer, start))
-        contents.append(values.index_select(1, slots))
+        turned.append(_turn(unpack(keys.index_select(1, slots), query.dtype), layer, start))
+        contents.append(unpack(values.index_select(1, slots), query.dtype))
     missing = length - sum(reading.lengths)
     last = sum(reading.lengths) - 1
     # Padded tokens stand where the last one stands: they must see something, and nobody reads them.

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 from hogwild.engine import Engine
-from hogwild.errors import OptionError
 from hogwild.models.packaged import Progress
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How an engine is loaded. None and ``none`` are the engine's own default; ``attention`` may be ``copied``."""
+    """How an engine is loaded, as `Engine.load` takes it; None and ``none`` are its own defaults."""
 
     dtype: str | None = None
     quantize: str = "none"
@@ -35,13 +33,11 @@ class Setting:
         self, model: str, *, device: str = "cpu", kv_memory: int | None = None, progress: Progress | None = None
     ) -> Engine:
         """The engine. Raises as `Engine.load` does."""
-        wanted: dict[str, Any] = {"dtype": self.dtype, "kv_dtype": self.kv_dtype, "attention": self.attention}
-        wanted["quantize"] = self.quantize if self.quantize != "none" else None
-        given = {name: value for name, value in wanted.items() if value is not None}
-        for name, value in given.items():
-            if name not in inspect.signature(Engine.load).parameters:
-                raise OptionError(f"{name} is {value!r}, which this engine does not have yet: leave it out")
-        return Engine.load(model, device=device, kv_memory=kv_memory, progress=progress, **given)
+        chosen = {"dtype": self.dtype, "kv_dtype": self.kv_dtype, "attention": self.attention}
+        given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+        return Engine.load(
+            model, device=device, quantize=self.quantize, kv_memory=kv_memory, progress=progress, **given
+        )
 
 
 def combinations(
