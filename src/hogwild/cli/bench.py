@@ -229,7 +229,7 @@ def finish(tables: Sequence[Table], machine: str, as_json: str, targets: Sequenc
 def _drawn(table: Table) -> RichTable:
     drawn = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, title=table.title, title_justify="left")
     for number, column in enumerate(table.columns):
-        drawn.add_column(column, justify="left" if number == 0 else "right")
+        drawn.add_column(column, justify="left" if number == 0 or len(table.columns) == 2 else "right")
     for row in table.rows:
         drawn.add_row(*(Text(cell) for cell in row))
     return drawn
