@@ -231,8 +231,7 @@ class Team:
 
     def _stopping(self) -> bool:
         """Whether anybody has asked: processes that share a model stop after the same pass."""
-        self._stop_asked = self.engine.ranks.any(self._stop_asked)
-        return self._stop_asked
+        return self.engine.ranks.any(self._stop_asked)  # nothing is written back: a signal may come meanwhile
 
     def say(self, text: str, name: str = "You") -> None:
         """Put a person's message into the shared history; every worker sees it in the next pass.
