@@ -20,7 +20,7 @@ FORMATS = {"bf16": 0, "int8": 1, "int4": 2}
 
 PANEL = 32  # outputs
 GROUP = 32  # inputs that share a scale
-STEPS = range(18, 7, -1)
+STEPS = (15, 14, 13, 12, 11, 10, 9, 8, 16, 17, 18)
 """Steps between the smallest and the largest weight of a group that are tried in int4; above 15, both ends are cut."""
 
 _ROWS = 1024  # outputs that are packed at a time in PyTorch
@@ -107,14 +107,14 @@ def _pack_int8(weight: Tensor) -> Tensor:
 def _pack_int4(weight: Tensor) -> Tensor:
     groups = _grouped(weight)
     low, high = groups.amin(-1), groups.amax(-1)
-    best = torch.full_like(low, torch.inf)
+    best, enough = torch.full_like(low, torch.inf), 1e-5 * groups.square().sum(-1)
     levels, scale, minimum = torch.zeros_like(groups), torch.zeros_like(low).half(), low.half()
     for steps in STEPS:
         cut = (high - low) * max(steps - 15, 0) / (2 * steps)
         fitted = _refit(groups, ((high - low) / steps).half(), (low + cut).half())
         found = _nearest(groups, *fitted)
         errors = (groups - found * fitted[0].float()[..., None] - fitted[1].float()[..., None]).square().sum(-1)
-        better = errors < best
+        better = (errors < best) & (best > enough)
         best = torch.where(better, errors, best)
         levels = torch.where(better[..., None], found, levels)
         scale, minimum = torch.where(better, fitted[0], scale), torch.where(better, fitted[1], minimum)
