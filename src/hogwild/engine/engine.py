@@ -35,6 +35,7 @@ from hogwild.models.load import Loaded, adopt, leave_files, load_model, parse_dt
 from hogwild.models.packaged import Progress
 from hogwild.models.parallel import ALONE, Ranks, join
 from hogwild.models.probe import keeps_logits, measure_layers
+from hogwild.models.siblings import join_siblings
 from hogwild.models.support import exact_positions
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ class Engine:
             )
         if loaded.ranks.size == 1 and prepare_linears(loaded.model, quantize):
             leave_files(loaded.model)
+            join_siblings(loaded.model)
         engine = cls(loaded, kv_memory, attention, kv_dtype)
         engine.quantize = quantize
         if compile:

@@ -8,6 +8,8 @@ Without kernels, bfloat16 layers stay as they are, and quantised ones are dequan
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -27,6 +29,8 @@ class PackedLinear(nn.Module):
 
     packed: Tensor
     bias_bytes: Tensor | None
+    shared: Callable[[Tensor], Tensor | None] | None = None
+    """Gives the output where it was computed together with others, see `hogwild.models.siblings`."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, form: str) -> None:
         super().__init__()
@@ -42,7 +46,9 @@ class PackedLinear(nn.Module):
         if torch.compiler.is_compiling():
             compiled: Tensor = torch.ops.hogwild.linear(x, self.packed, self.bias_bytes, self.form, self.out_features)
             return compiled
-        return _linear(x, self._buffers["packed"], self._buffers["bias_bytes"], self.form, self.out_features)
+        if self.shared is not None and (found := self.shared(x)) is not None:
+            return found
+        return product(x, self._buffers["packed"], self._buffers["bias_bytes"], self.form, self.out_features)
 
     def dequantised(self) -> Tensor:
         """The weights [N, K] that the products are made with, in float32."""
@@ -64,7 +70,8 @@ class PackedLinear(nn.Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}, form={self.form}"
 
 
-def _linear(x: Tensor, packed: Tensor | None, bias: Tensor | None, form: str, outputs: int) -> Tensor:
+def product(x: Tensor, packed: Tensor | None, bias: Tensor | None, form: str, outputs: int) -> Tensor:
+    """``x`` [..., K] times packed weights, plus a bias (float32, seen as bytes): [..., ``outputs``]."""
     assert packed is not None
     library, inputs = kernels(), x.shape[-1]
     if library is None:
@@ -101,7 +108,7 @@ def _shaped(x: Tensor, packed: Tensor, bias: Tensor | None, form: str, outputs: 
 # `PackedLinear` as one opaque operation for torch.compile. Defined in three steps, as torch.library.custom_op costs
 # several times the product of a small layer in each call.
 torch.library.define("hogwild::linear", "(Tensor x, Tensor packed, Tensor? bias, str form, int outputs) -> Tensor")
-torch.library.impl("hogwild::linear", "default", _linear)
+torch.library.impl("hogwild::linear", "default", product)
 torch.library.register_fake("hogwild::linear", _shaped)
 
 
