@@ -29,6 +29,7 @@ from fakes import (
     tokens_of,
 )
 from hogwild import Sampling, Team, Worker
+from hogwild import sampling as sampling_module
 from hogwild.cli.board import Board
 from hogwild.engine import Engine, Row
 from hogwild.engine.selftest import largest_difference
@@ -252,7 +253,7 @@ def test_each_token_comes_from_the_view_that_its_worker_had(
         monkeypatch.setattr(Drafter, "guess", lambda *_: [draw.randrange(VOCAB) for _ in range(draw.randint(0, 3))])
     watched = Watched(engine, monkeypatch)
     penalised = list[list[int]]()
-    real = chooser.sample
+    real = sampling_module.sample
 
     def sampled(logits: Tensor, sampling: Sampling, u: float, seen: Any = None, suppressed: Any = None) -> int:
         penalised.append(seen.tolist())
