@@ -172,7 +172,7 @@ def test_settings() -> None:
     assert str(Setting()) == "as stored"
     for name in ("workers", "contexts", "rounds"):
         with pytest.raises(OptionError, match=name):
-            PassOptions(**{name: (0,) if name != "rounds" else 0})
+            PassOptions(**{name: (0,) if name != "rounds" else 0})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_the_guard_measures_every_ratio(monkeypatch: pytest.MonkeyPatch) -> None
     model = tiny_model("Llama")
     model.config.max_position_embeddings = 4352
     engine = Engine.load(model, check=False, kv_memory=1 << 26)
-    monkeypatch.setattr(guard, "load_model", lambda *_args, **_options: Loaded("x", tiny_model("Llama"), None, None))  # type: ignore[arg-type]
+    monkeypatch.setattr(guard, "load_model", lambda *_args, **_options: Loaded("x", tiny_model("Llama"), None, None))
     lines: list[str] = []
     found = guard.measure(engine, "x", 1, 1, lines.append)
     assert set(found) == {"workers", "context", "sharing", "transformers"} == {line.split(":")[0] for line in lines}
@@ -138,7 +138,7 @@ def tiny_suite(monkeypatch: pytest.MonkeyPatch) -> Models:
     monkeypatch.setattr(
         Engine, "load", lambda model, **options: engine() if isinstance(model, str) else real(model, **options)
     )
-    loaded = Loaded("tiny", tiny_model("Llama"), None, None)  # type: ignore[arg-type]
+    loaded = Loaded("tiny", tiny_model("Llama"), None, None)
     for module in ("suite", "peers"):
         monkeypatch.setattr(f"hogwild.bench.{module}.load_model", lambda *_args, **_options: loaded)
     return Models("large", "small", Path("nowhere.gguf"))
@@ -167,8 +167,8 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def section(name: str) -> Any:
         def run(_models: Models, report: Any) -> Section:
             called.append(name)
-            one = suite.Standing(f"hogwild {name}", "how", 4, 64, Spread.of([0.1]), (40.0,))
-            return Section((Bar(2, f"bar of {name}", 3.0, 4.0),), (suite.Table("t", ("a",), (("b",),)),), (one,))
+            one = suite.Standing(f"hogwild {name}", "how", 4, 64, Spread.of([0.1]), (40.0,))  # type: ignore[attr-defined]
+            return Section((Bar(2, f"bar of {name}", 3.0, 4.0),), (suite.Table("t", ("a",), (("b",),)),), (one,))  # type: ignore[attr-defined]
 
         run.__doc__ = f"What {name} is."
         return run

@@ -72,7 +72,7 @@ def test_nothing_moves_between_the_passes_of_a_bucket(monkeypatch: pytest.Monkey
     made = fixed("Llama")
     assert made._fixed is not None
     seen: dict[Bucket, list[Any]] = {}
-    launch = graph.launch
+    launch = graph.launch  # type: ignore[attr-defined]
 
     def watched(query: Any, layer: Any, keys: Any, values: Any, tables: Any) -> Any:
         rotations = [tensor for turns in tables.rotations.values() for tensor in (turns.cos, turns.sin, turns.swap)]
@@ -121,7 +121,7 @@ def test_buffers_hold_the_tables_and_what_fills_up_does_nothing() -> None:
         assert np.array_equal(buffers.tables.splits[: len(tables.splits)].numpy(), tables.splits)
         assert not buffers.tables.splits[len(tables.splits) :].any()
         query = torch.cat([made.query, torch.ones(4, bucket.tokens - len(ids), 16)], 1)
-        out = graph.launch(query, made.layer, made.pool.keys[0], made.pool.values[0], buffers.tables)
+        out = graph.launch(query, made.layer, made.pool.keys[0], made.pool.values[0], buffers.tables)  # type: ignore[attr-defined]
         assert torch.allclose(out[: len(ids)], made.by(TritonAttention(3)), atol=1e-6)
         assert not out[len(ids) :].any()  # a token that reads nothing, and finite numbers for the next layer
         short = case(LAYERS["all at once"], [40, 5, 17, 33], RAGGED[:1], torch.float32, 16)
