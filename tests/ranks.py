@@ -49,7 +49,7 @@ def fail_alone() -> None:
             raise MemoryError("rank 1 alone is out of memory")
         return whole(self, *arguments)
 
-    Engine._pass = broken  # type: ignore[method-assign]  # type: ignore[assignment]
+    Engine._pass = broken  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":
