@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no test may reach a model hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -13,6 +14,7 @@ os.environ.setdefault("TRITON_INTERPRET", "1")  # before triton is imported: its
 import hypothesis
 import pytest
 
+from fakes import prompt_folder
 from hogwild.engine import Engine
 from tiny import tiny_engine
 
@@ -25,3 +27,9 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatabl
 def engine() -> Engine:
     """An engine of its own for each test, on a tiny Llama; its pool has 16 pages of 64 tokens."""
     return tiny_engine("Llama", kv_memory=16 * 64 * 1024)
+
+
+@pytest.fixture
+def prompt(tmp_path: Path) -> Path:
+    """A prompt set of a few words."""
+    return prompt_folder(tmp_path / "prompt")

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from fakes import (
-    prompt_folder,
     scripted,
 )
 from hogwild import Sampling, Team
@@ -22,11 +21,6 @@ SCRIPTS = {
     "Carol": ["One is mine.\n\n", "T?\n\n", "Three, four,\n\nfive.\n\n"],
     "Dave": ["I have a list:\n\n- a\n\n- b.\n\n"],
 }
-
-
-@pytest.fixture
-def prompt(tmp_path: Path) -> Path:
-    return prompt_folder(tmp_path / "prompt")
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

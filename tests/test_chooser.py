@@ -31,11 +31,6 @@ NEWLINE = encode("\n")[0]
 HASH, HASHES, HEADER = (encode("#" * count)[0] for count in (1, 2, 3))
 
 
-@pytest.fixture
-def prompt(tmp_path: Path) -> Path:
-    return prompt_folder(tmp_path / "prompt")
-
-
 class Biased(ScriptedEngine):
     """Wants nothing but some tokens, each a little more than the next."""
 

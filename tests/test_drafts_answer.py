@@ -9,7 +9,6 @@ import pytest
 
 from fakes import (
     of_kind,
-    prompt_folder,
     run,
     scripted,
     tiny_team_engine,
@@ -26,11 +25,6 @@ SAMPLINGS = [
     Sampling(temperature=1.0, top_p=0.9, top_k=20),
     Sampling(temperature=0.7, repetition_penalty=1.1, min_p=0.02),
 ]
-
-
-@pytest.fixture
-def prompt(tmp_path: Path) -> Path:
-    return prompt_folder(tmp_path / "prompt")
 
 
 def test_the_finisher_drafts_too_and_answers_the_same(prompt: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,11 +25,6 @@ LAYOUTS = ["contiguous", "interleaved", "combined"]
 PROMPT = "<|im_start|>user\nTask [Alice, Bob]<|im_end|>\n<|im_start|>assistant\n(history)"
 
 
-@pytest.fixture
-def prompt(tmp_path: Path) -> Path:
-    return prompt_folder(tmp_path / "prompt")
-
-
 def finish(engine: ScriptedEngine, prompt: Path, **options: Any) -> Any:
     """The last event of a short run."""
     return run(Team(engine, "Task", **{"workers": 2, "prompt": prompt, "budget": 6, **options}))[-1]

@@ -14,7 +14,7 @@ from hogwild.attention import choose_attention, plain_attention, reference_atten
 from hogwild.attention.fused import FusedAttention
 from hogwild.errors import OptionError
 from hogwild.geometry import Layer, Rotary
-from test_plan import BASE, LAYERS, RAGGED, Case, case
+from test_plan import BASE, LAYERS, RAGGED, Case, any_rows, case
 from test_pool import CPU
 
 LIBRARY = native.library()
@@ -58,13 +58,7 @@ def test_any_rows(data: st.DataObject) -> None:
     layer = LAYERS[data.draw(st.sampled_from(sorted(LAYERS)))]
     if layer.window is not None:
         layer = replace(layer, window=data.draw(st.integers(1, 200)))
-    lengths = data.draw(st.lists(st.integers(1, 150), min_size=1, max_size=6))
-    writers = data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, unique=True))
-    rows = []
-    for writer in writers:
-        others = [n for n in range(len(lengths)) if n != writer]
-        view = data.draw(st.lists(st.sampled_from(others), unique=True) if others else st.just([]))
-        rows.append(([*view, writer], data.draw(st.integers(1, min(lengths[writer], 40)))))
+    lengths, rows = any_rows(data, 150, most_new=40)
     check(case(layer, lengths, rows, torch.float32, data.draw(st.sampled_from([4, 16, 64]))))
 
 
@@ -86,13 +80,7 @@ def test_the_same_twice() -> None:
 def test_what_nobody_may_see_may_be_anything() -> None:
     made = case(LAYERS["window"], [9, 5, 7, 13], RAGGED, torch.float32)
     expected = made.by(fused)
-    used = torch.cat([block.slots(0, len(block)) for block in made.blocks])
-    pages = (used // 4 * 4)[:, None] + torch.arange(4)
-    for tensor in (*made.pool.keys, *made.pool.values):
-        kept = tensor[:, used].clone()
-        tensor.fill_(float("nan"))
-        tensor[:, pages.flatten()] = 1e30
-        tensor[:, used] = kept
+    made.spoil_what_nobody_sees()
     assert torch.equal(made.by(fused), expected)
 
 

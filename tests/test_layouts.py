@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fakes import decode, default_tokenizer, encode, of_kind, prompt_folder, run, scripted, tiny_team_engine, tokens_of
+from fakes import decode, default_tokenizer, encode, of_kind, run, scripted, tiny_team_engine, tokens_of
 from hogwild import Block, Engine, Layout, Row, Sampling, Team, Worker
 from hogwild.models.hook import NAME
 from hogwild.team.layout import LAYOUTS, Combined, make_layout, private
@@ -19,11 +19,6 @@ from hogwild.team.workspace import FinishedStep, Workspace
 
 CHAT = "<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n"
 ALL = ["contiguous", "interleaved", "combined"]
-
-
-@pytest.fixture
-def prompt(tmp_path: Path) -> Path:
-    return prompt_folder(tmp_path / "prompt")
 
 
 def views(team: Team) -> list[list[Block]]:

@@ -19,11 +19,6 @@ from hogwild.team.planner import PLAN_TOKENS
 LAYOUTS = ["contiguous", "interleaved", "combined"]
 
 
-@pytest.fixture
-def prompt(tmp_path: Path) -> Path:
-    return prompt_folder(tmp_path / "prompt")
-
-
 # Dealing.
 
 

@@ -56,6 +56,20 @@ class Case:
         assert out.shape == (self.plan.tokens, self.layer.heads, self.layer.value_dim)
         return out
 
+    def spoil_what_nobody_sees(self) -> None:
+        """Behind a block's end its page may hold any number, and other pages not even that."""
+        size = self.pool.page_size
+        used = torch.cat([block.slots(0, len(block)) for block in self.blocks])
+        pages = (used // size * size)[:, None] + torch.arange(size)
+        for tensor in (*self.pool.keys, *self.pool.values):
+            kept = tensor[:, used].clone()
+            tensor.fill_(float("nan"))
+            tensor[:, pages.flatten()] = 1e30
+            tensor[:, used] = kept
+
+
+Rows = tuple[list[int], list[tuple[list[int], int]]]
+
 
 def case(
     layer: Layer,
@@ -85,18 +99,23 @@ def test_plain_equals_the_reference(kind: str) -> None:
     torch.testing.assert_close(made.by(plain_attention), made.by(reference_attention), rtol=0, atol=1e-12)
 
 
-@settings(max_examples=60)
-@given(st.data())
-def test_plain_equals_the_reference_for_any_rows(data: st.DataObject) -> None:
-    layer = LAYERS[data.draw(st.sampled_from(sorted(LAYERS)))]
-    lengths = data.draw(st.lists(st.integers(1, 15), min_size=1, max_size=6))
+def any_rows(data: st.DataObject, longest: int, most_blocks: int = 6, most_new: int = 1000) -> Rows:
+    """Lengths of blocks, and of each row the blocks that it views and how many tokens of the last are new."""
+    lengths = data.draw(st.lists(st.integers(1, longest), min_size=1, max_size=most_blocks))
     writers = data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, unique=True))
     rows = []
     for writer in writers:
         others = [n for n in range(len(lengths)) if n != writer]
         view = data.draw(st.lists(st.sampled_from(others), unique=True) if others else st.just([]))
-        rows.append(([*view, writer], data.draw(st.integers(1, lengths[writer]))))
-    made = case(layer, lengths, rows)
+        rows.append(([*view, writer], data.draw(st.integers(1, min(lengths[writer], most_new)))))
+    return lengths, rows
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_plain_equals_the_reference_for_any_rows(data: st.DataObject) -> None:
+    layer = LAYERS[data.draw(st.sampled_from(sorted(LAYERS)))]
+    made = case(layer, *any_rows(data, 15))
     expected = made.by(reference_attention)
     torch.testing.assert_close(made.by(plain_attention), expected, rtol=0, atol=1e-12)
     with pytest.MonkeyPatch.context() as patch:
@@ -128,16 +147,9 @@ def test_other_dtypes(dtype: torch.dtype) -> None:
 
 
 def test_what_nobody_may_see_may_be_anything() -> None:
-    """Behind a block's end its page may hold any number, and other pages not even that."""
     made = case(LAYERS["window"], [9, 5, 7, 13], RAGGED)
     expected = made.by(plain_attention)
-    used = torch.cat([block.slots(0, len(block)) for block in made.blocks])
-    pages = (used // 4 * 4)[:, None] + torch.arange(4)
-    for tensor in (*made.pool.keys, *made.pool.values):
-        kept = tensor[:, used].clone()
-        tensor.fill_(float("nan"))
-        tensor[:, pages.flatten()] = 1e30
-        tensor[:, used] = kept
+    made.spoil_what_nobody_sees()
     assert torch.equal(made.by(plain_attention), expected)
 
 

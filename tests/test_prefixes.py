@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fakes import ScriptedEngine, of_kind, prompt_folder, run, scripted, tiny_team_engine, tokens_of
+from fakes import ScriptedEngine, of_kind, run, scripted, tiny_team_engine, tokens_of
 from hogwild import Sampling, Team
 from hogwild.engine import PREFILL_CHUNK, Block, Engine, Row, passes
 from hogwild.engine.prefixes import Prefixes
@@ -45,11 +45,6 @@ class Counted:
     def take(self) -> tuple[int, int]:
         taken, self.fed, self.copied = (self.fed, self.copied), 0, 0
         return taken
-
-
-@pytest.fixture
-def prompt(tmp_path: Path) -> Path:
-    return prompt_folder(tmp_path / "prompt")
 
 
 def first_logits(engine: Engine, block: Block, token: int) -> Tensor:

@@ -19,11 +19,6 @@ from hogwild.team.events import EVENT
 LAYOUTS = ["contiguous", "interleaved", "combined"]
 
 
-@pytest.fixture
-def prompt(tmp_path: Path) -> Path:
-    return prompt_folder(tmp_path / "prompt")
-
-
 def run_asking(team: Team, asked: dict[int, Callable[[], Any]]) -> list[Any]:
     """Run a team, and ask for something when the first token of a pass comes."""
     events: list[Any] = []

@@ -14,7 +14,6 @@ from fakes import (
     encode,
     kinds,
     of_kind,
-    prompt_folder,
     run,
     scripted,
     tiny_team_engine,
@@ -32,11 +31,6 @@ SCRIPTS = {
     "Carol": ["One is mine.\n\n", "T?\n\n", "Three, four,\n\nfive.\n\n"],
     "Dave": ["I have a list:\n\n- a\n\n- b.\n\n"],
 }
-
-
-@pytest.fixture
-def prompt(tmp_path: Path) -> Path:
-    return prompt_folder(tmp_path / "prompt")
 
 
 def steps_until(team: Team, passes: int) -> list[Any]:

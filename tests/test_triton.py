@@ -30,7 +30,7 @@ from hogwild.engine import Row
 from hogwild.engine.selftest import largest_difference
 from hogwild.errors import ModelUnsupported
 from hogwild.geometry import Layer, Rotary
-from test_plan import BASE, LAYERS, RAGGED, Case, case
+from test_plan import BASE, LAYERS, RAGGED, Case, any_rows, case
 from tiny import chain_difference, some_tokens, tiny_engine
 
 LENGTHS = [40, 5, 17, 33]
@@ -65,18 +65,6 @@ def test_head_sizes(key_dim: int, value_dim: int, dtype: torch.dtype) -> None:
     assert_exact(case(layer, [70, 3, 20], [([0, 1, 2], 2), ([2, 0, 1], 1)], dtype, page_size=64))
 
 
-def any_rows(data: st.DataObject) -> tuple[list[int], list[tuple[list[int], int]]]:
-    """Lengths of blocks, and of each row the blocks that it views and how many tokens of the last are new."""
-    lengths = data.draw(st.lists(st.integers(1, 50), min_size=1, max_size=5))
-    writers = data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, unique=True))
-    rows = []
-    for writer in writers:
-        others = [n for n in range(len(lengths)) if n != writer]
-        view = data.draw(st.lists(st.sampled_from(others), unique=True) if others else st.just([]))
-        rows.append(([*view, writer], data.draw(st.integers(1, lengths[writer]))))
-    return lengths, rows
-
-
 @settings(max_examples=15)
 @given(st.data())
 def test_triton_equals_the_reference_for_any_rows(data: st.DataObject) -> None:
@@ -85,7 +73,7 @@ def test_triton_equals_the_reference_for_any_rows(data: st.DataObject) -> None:
     layer = replace(layer, heads=layer.kv_heads * data.draw(st.sampled_from([1, 2, 3, 7])), window=window)
     if layer.sinks is not None:
         layer = replace(layer, sinks=torch.linspace(-2, 3, layer.heads))
-    lengths, rows = any_rows(data)
+    lengths, rows = any_rows(data, 50, most_blocks=5)
     made = case(layer, lengths, rows, torch.float32, data.draw(st.sampled_from([16, 32])))
     assert_exact(made, data.draw(st.integers(1, 9)))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fakes import ScriptedEngine, decode, encode, kinds, of_kind, prompt_folder, run, scripted, tiny_team_engine
+from fakes import ScriptedEngine, decode, encode, kinds, of_kind, run, scripted, tiny_team_engine
 from hogwild import Sampling, Team, Worker
 from hogwild.errors import CacheFull, WindowError
 from hogwild.team.window import drop_steps
@@ -18,11 +18,6 @@ SCRIPTS = {
     "Bob": [f"Bob, {i}.\n\n" for i in range(80)],
     "Carol": ["c.\n\n" for _ in range(200)],
 }
-
-
-@pytest.fixture
-def prompt(tmp_path: Path) -> Path:
-    return prompt_folder(tmp_path / "prompt")
 
 
 def history(team: Team) -> list[str]:

@@ -122,9 +122,10 @@ def _lay_out(plan: Plan, layer: Layer) -> _Held:
             [(s.first_slot, s.last_slot, s.first_token, s.last_token, s.pair, s.offset) for s in sight.spans],
             dtype=np.int64,
         )
-        turns = layer.rotary is not None and plan.rotates
-        turned = plan.rotation(layer.rotary, layer.key_dim, torch.float32) if layer.rotary and turns else None
-        cos, sin = (None, None) if turned is None else (turned.cos.contiguous(), turned.sin.contiguous())
+        cos, sin = None, None
+        if layer.rotary is not None and plan.rotates:
+            turned = plan.rotation(layer.rotary, layer.key_dim, torch.float32)
+            cos, sin = turned.cos.contiguous(), turned.sin.contiguous()
         structure = _Pass(
             plan.tokens,
             len(sight.spans),

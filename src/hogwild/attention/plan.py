@@ -96,17 +96,24 @@ class Sight:
 
 
 @dataclass(frozen=True)
-class _Readers:
-    """A block, and the tokens from the first to the last that reads it: one pair each."""
+class Readers:
+    """A block, and the tokens from the first to the last that reads it: one pair each, from ``pair`` on."""
 
     block: Block
+    rows: tuple[tuple[int, int], ...]  # the rows that read it, and the block's index in their views
     first_token: int
     last_token: int
     pair: int
 
     @property
+    def tokens(self) -> int:
+        """How many tokens, and pairs, there are."""
+        return self.last_token - self.first_token
+
+    @property
     def pairs(self) -> slice:
-        return slice(self.pair, self.pair + self.last_token - self.first_token)
+        """Which pairs they are."""
+        return slice(self.pair, self.pair + self.tokens)
 
 
 class Plan:
@@ -115,6 +122,9 @@ class Plan:
     Attributes: ``positions`` [T], each token's offset in its own block, which is what the model is given;
     ``slots`` [T], where its key and value go; ``pair_tokens`` [P] and ``pair_offsets`` [P], the token and the
     extra rotation of each pair; ``rotates``, whether any of these is not 0; ``readings``, the rows themselves;
+    ``bounds`` [rows + 1], where the tokens of each row begin; ``readers``, the blocks that are read, in the order of
+    their pairs; ``places`` [P], where the token stands, counted from the block's first one; ``ends`` [P], one past the
+    last offset of its block that the token sees, 0 where it does not read it (both int64, without any window);
     ``shared``, what else is worth making once a pass, by whoever needs it.
     """
 
@@ -122,10 +132,10 @@ class Plan:
         self.readings = tuple(readings)
         self.slots = slots
         self.device = slots.device
-        self._bounds = [0, *accumulate(row.count for row in readings)]  # of each row's tokens
+        self.bounds = [0, *accumulate(row.count for row in readings)]  # of each row's tokens
         own = [np.arange(row.lengths[-1] - row.count, row.lengths[-1]) for row in readings]
         self.positions = torch.from_numpy(np.concatenate(own)).to(self.device)
-        self._readers = list[_Readers]()
+        self.readers = list[Readers]()
         self._lay_pairs(own)
         self._sights: dict[int | None, Sight] = {}
         self._rotations: dict[tuple[Rotary, int, torch.dtype], Rotation] = {}
@@ -134,7 +144,7 @@ class Plan:
     @property
     def tokens(self) -> int:
         """T, the number of new tokens."""
-        return self._bounds[-1]
+        return self.bounds[-1]
 
     def _lay_pairs(self, own: list[np.ndarray]) -> None:
         """Number the pairs block by block. ``own`` are the offsets of each row's tokens in their own block."""
@@ -143,21 +153,22 @@ class Plan:
             for index, block in enumerate(reading.view):
                 if reading.lengths[index]:
                     rows_of.setdefault(id(block), []).append((row, index))
-        total = sum(self._bounds[rows[-1][0] + 1] - self._bounds[rows[0][0]] for rows in rows_of.values())
-        tokens, extra, self._high = (np.zeros(total, dtype=np.int64) for _ in range(3))
-        self._place = np.zeros(total, dtype=np.int64)  # of the token, counted from the block's first one
+        total = sum(self.bounds[rows[-1][0] + 1] - self.bounds[rows[0][0]] for rows in rows_of.values())
+        tokens, extra, self.ends = (np.zeros(total, dtype=np.int64) for _ in range(3))
+        self.places = np.zeros(total, dtype=np.int64)
         starts, first_pair = [reading.starts for reading in self.readings], 0
         for rows in rows_of.values():
-            first, last = self._bounds[rows[0][0]], self._bounds[rows[-1][0] + 1]
-            self._readers.append(_Readers(self.readings[rows[0][0]].view[rows[0][1]], first, last, first_pair))
+            first, last = self.bounds[rows[0][0]], self.bounds[rows[-1][0] + 1]
+            block = self.readings[rows[0][0]].view[rows[0][1]]
+            self.readers.append(Readers(block, tuple(rows), first, last, first_pair))
             tokens[first_pair : first_pair + last - first] = np.arange(first, last)
             for row, index in rows:
-                reading, begin = self.readings[row], first_pair + self._bounds[row] - first
+                reading, begin = self.readings[row], first_pair + self.bounds[row] - first
                 pairs = slice(begin, begin + reading.count)
                 extra[pairs] = starts[row][-1] - starts[row][index]
-                self._place[pairs] = extra[pairs] + own[row]
+                self.places[pairs] = extra[pairs] + own[row]
                 is_own = index == len(reading.view) - 1
-                self._high[pairs] = own[row] + 1 if is_own else reading.lengths[index]
+                self.ends[pairs] = own[row] + 1 if is_own else reading.lengths[index]
             first_pair += last - first
         self.pair_tokens = torch.from_numpy(tokens).to(self.device)
         self.pair_offsets = torch.from_numpy(extra)
@@ -177,10 +188,10 @@ class Plan:
         return self._rotations[key]
 
     def _see(self, window: int | None) -> Sight:
-        low = np.zeros_like(self._high) if window is None else np.maximum(self._place - window + 1, 0)
+        low = np.zeros_like(self.ends) if window is None else np.maximum(self.places - window + 1, 0)
         spans, column = list[Span](), 0
-        for readers in self._readers:
-            seen_from, seen_to = low[readers.pairs], self._high[readers.pairs]
+        for readers in self.readers:
+            seen_from, seen_to = low[readers.pairs], self.ends[readers.pairs]
             seeing = seen_from < seen_to
             if not seeing.any():
                 continue  # the whole block has left the window of every row
@@ -192,4 +203,4 @@ class Plan:
             for begin, end in readers.block.runs(first_page, last_page):
                 spans.append(Span(begin, end, readers.first_token, readers.last_token, column, readers.pair, offset))
                 column, offset = column + end - begin, offset + end - begin
-        return Sight(self.tokens, column, tuple(spans), low.astype(np.int32), self._high.astype(np.int32), self.device)
+        return Sight(self.tokens, column, tuple(spans), low.astype(np.int32), self.ends.astype(np.int32), self.device)

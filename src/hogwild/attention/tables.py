@@ -9,13 +9,12 @@ Legend: T new tokens, P pairs, S splits, N pages, U different extra rotations.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from hogwild.attention.plan import Plan, Reading
+from hogwild.attention.plan import Plan
 from hogwild.cache import Block
 
 Ints = npt.NDArray[np.int32]
@@ -23,15 +22,6 @@ Ints = npt.NDArray[np.int32]
 FIRST_PAGE, BEGIN, END, FIRST_TOKEN, TOKENS, FIRST_PAIR, FIRST_ENTRY, SPLIT_FIELDS = range(8)
 """The fields of a split: where its block's pages begin in the table of pages, the block offsets that it reads (END is
 exclusive), its tokens, its first pair and its first entry."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A block and the rows that read it: their numbers, and the block's index in their views."""
-
-    block: Block
-    length: int  # the longest that any of them sees
-    readers: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -63,67 +53,35 @@ class Tables:
         return bool(self.offsets.any())
 
 
-def blocks_of(readings: Sequence[Reading]) -> list[Seen]:
-    """Every block that some row reads and that holds a token, in the order of first appearance."""
-    blocks, readers, lengths = dict[int, Block](), dict[int, list[tuple[int, int]]](), dict[int, int]()
-    for row, reading in enumerate(readings):
-        for index, (block, length) in enumerate(zip(reading.view, reading.lengths, strict=True)):
-            if length:
-                blocks[id(block)] = block
-                readers.setdefault(id(block), []).append((row, index))
-                lengths[id(block)] = max(length, lengths.get(id(block), 0))
-    return [Seen(block, lengths[key], tuple(readers[key])) for key, block in blocks.items()]
-
-
 def make_tables(plan: Plan, wanted_splits: int) -> Tables:
     """The tables of ``plan``, with about ``wanted_splits`` splits: at least one a block, and no more than that more."""
-    seen, bounds = blocks_of(plan.readings), token_bounds(plan.readings)
-    size = seen[0].block.pool.page_size
-    page_counts = [-(-one.length // size) for one in seen]
+    size = plan.readers[0].block.pool.page_size
+    lengths = seen_lengths(plan)
+    page_counts = [-(-length // size) for length in lengths]
     pages_a_split = max(1, -(-sum(page_counts) // wanted_splits))
-    splits, first_page, first_pair, first_entry = list[list[int]](), 0, 0, 0
-    turned, places, ends = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
-    for one, count in zip(seen, page_counts, strict=True):
-        first = int(bounds[one.readers[0][0]])
-        tokens = int(bounds[one.readers[-1][0] + 1]) - first
+    splits, first_page, first_entry = list[list[int]](), 0, 0
+    for readers, length, count in zip(plan.readers, lengths, page_counts, strict=True):
         for page in range(0, count, pages_a_split):
-            begin, end = page * size, min((page + pages_a_split) * size, one.length)
-            splits.append([first_page, begin, end, first, tokens, first_pair, first_entry])
-            first_entry += tokens
-        for part, made in zip((turned, places, ends), _pairs(one, plan.readings, bounds), strict=True):
-            part.append(made)
-        first_page, first_pair = first_page + count, first_pair + tokens
-    offsets, turns = np.unique(np.concatenate(turned), return_inverse=True)
+            begin, end = page * size, min((page + pages_a_split) * size, length)
+            splits.append([first_page, begin, end, readers.first_token, readers.tokens, readers.pair, first_entry])
+            first_entry += readers.tokens
+        first_page += count
+    offsets, turns = np.unique(plan.pair_offsets.numpy(), return_inverse=True)
     return Tables(
-        tokens=int(bounds[-1]),
+        tokens=plan.tokens,
         page_size=size,
-        pages=np.concatenate([page_numbers(one.block, one.length) for one in seen]),
+        pages=np.concatenate([page_numbers(r.block, length) for r, length in zip(plan.readers, lengths, strict=True)]),
         splits=np.array(splits, dtype=np.int32),
         turns=turns.astype(np.int32),
         offsets=offsets,
-        places=np.concatenate(places),
-        ends=np.concatenate(ends),
+        places=plan.places.astype(np.int32),
+        ends=plan.ends.astype(np.int32),
     )
 
 
-def token_bounds(readings: Iterable[Reading]) -> npt.NDArray[np.int64]:
-    """Where each row's tokens begin in the packed sequence, and where the last row's end: [rows + 1]."""
-    return np.cumsum([0, *(reading.count for reading in readings)])
-
-
-def _pairs(one: Seen, readings: Sequence[Reading], bounds: npt.NDArray[np.int64]) -> tuple[np.ndarray, Ints, Ints]:
-    """Of each pair of a block: the extra rotation, the token's place, the end of what it sees."""
-    first, last = bounds[one.readers[0][0]], bounds[one.readers[-1][0] + 1]
-    turned = np.zeros(last - first, dtype=np.int64)
-    places, ends = np.zeros(last - first, dtype=np.int32), np.zeros(last - first, dtype=np.int32)
-    for row, index in one.readers:
-        reading, starts = readings[row], readings[row].starts
-        part = slice(bounds[row] - first, bounds[row + 1] - first)
-        own = np.arange(reading.lengths[-1] - reading.count, reading.lengths[-1])
-        turned[part] = starts[-1] - starts[index]
-        places[part] = turned[part] + own
-        ends[part] = own + 1 if index == len(starts) - 1 else reading.lengths[index]
-    return turned, places, ends
+def seen_lengths(plan: Plan) -> list[int]:
+    """Of each block that is read, the most of it that any token sees, in the order of ``plan.readers``."""
+    return [int(plan.ends[readers.pairs].max()) for readers in plan.readers]
 
 
 def page_numbers(block: Block, length: int) -> Ints:

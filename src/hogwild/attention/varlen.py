@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from hogwild.attention.plan import Plan, Reading
-from hogwild.attention.tables import blocks_of, page_numbers, token_bounds
+from hogwild.attention.tables import page_numbers
 from hogwild.cache import Block
 from hogwild.errors import ModelUnsupported, OptionError
 from hogwild.geometry import Layer
@@ -164,17 +164,16 @@ def activate(device: torch.device, dtype: torch.dtype) -> None:
 
 def make_calls(plan: Plan, window: int | None) -> Calls:
     """The calls of a pass, for layers whose tokens see the last ``window`` positions (None: all)."""
-    groups, bounds, first_pair = Groups(), token_bounds(plan.readings), 0
-    for seen in blocks_of(plan.readings):
-        first = int(bounds[seen.readers[0][0]])
-        for row, index in seen.readers:
-            reading, pairs = plan.readings[row], first_pair - first + np.arange(bounds[row], bounds[row + 1])
+    groups = Groups()
+    for readers in plan.readers:
+        block, shift = readers.block, readers.pair - readers.first_token
+        for row, index in readers.rows:
+            reading, pairs = plan.readings[row], shift + np.arange(plan.bounds[row], plan.bounds[row + 1])
             sight, count = _sight(reading, index, window)
             if count:
-                key = (id(seen.block), reading.lengths[index], -1 if sight == WHOLE else row)
+                key = (id(block), reading.lengths[index], -1 if sight == WHOLE else row)
                 group = groups.setdefault(sight, {})
-                group.setdefault(key, Sequence(seen.block, reading.lengths[index])).pairs.append(pairs[:count])
-        first_pair += int(bounds[seen.readers[-1][0] + 1]) - first
+                group.setdefault(key, Sequence(block, reading.lengths[index])).pairs.append(pairs[:count])
     calls = tuple(_call(sight, list(group.values()), plan.device) for sight, group in groups.items())
     tokens = plan.pair_tokens[torch.cat([call.pairs for call in calls])].cpu().numpy()
     return Calls(calls, torch.from_numpy(_parts(tokens, plan.tokens)).to(plan.device))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hogwild.cli import options as opt
-from hogwild.cli.bench import checked_targets, finish, reporting
+from hogwild.cli.bench import Json, Save, checked_targets, finish, reporting
 from hogwild.cli.loading import loading
 from hogwild.errors import OptionError
 
@@ -29,12 +28,6 @@ Model = Annotated[
     typer.Option("--model", "-m", metavar="MODEL", help="Also check and time it.", show_default="on a GPU, the demo's"),
 ]
 NoModel = Annotated[bool, typer.Option("--no-model", metavar="", help="Only check attention, load no model.")]
-Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object.")]
-Save = Annotated[
-    list[Path] | None,
-    typer.Option(metavar="FILE", help="Also write it there, in the form of its ending: .json or .md. Repeat for more."),
-]
-
 FAILED = 1
 CONTEXTS, WORKERS = (1024, 4096), (1, 4)
 

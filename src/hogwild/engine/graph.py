@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hogwild.attention.buffers import Bucket, Buffers
 from hogwild.attention.plan import Plan
-from hogwild.attention.tables import blocks_of, make_tables
+from hogwild.attention.tables import make_tables, seen_lengths
 from hogwild.attention.triton_path import check_supported, kind_of, launch, splits_wanted
 from hogwild.cache import Pool
 from hogwild.engine.passes import ConcurrentPass, Row, asked_places
@@ -71,11 +71,10 @@ class FixedPasses:
         return recorded.run(self._capture)[: len(last)].clone()
 
     def _bucket(self, plan: Plan) -> Bucket:
-        seen = blocks_of(plan.readings)
-        pages = sum(-(-one.length // self._pool.page_size) for one in seen)
+        pages = sum(-(-length // self._pool.page_size) for length in seen_lengths(plan))
         tokens = Bucket.holding(plan.tokens, 1, 1, 1).tokens
         wanted = min(splits_wanted(layer, tokens, self._pool.device) for layer in self._pool.layers)
-        return Bucket.holding(plan.tokens, len(seen), pages, wanted)
+        return Bucket.holding(plan.tokens, len(plan.readers), pages, wanted)
 
 
 class _Recorded:
