@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure the project's bars and write docs/benchmarks.md, with its JSON and its picture: `make bench`.
+"""Measure the project's bars and write docs/benchmarks.md, with its JSON and its pictures: `make bench`.
 
 Sections that are done for this commit are not done again: an interrupted run goes on where it stopped. Choose some
 with --only, repeat them with --again, write the page anew from what is there with --render.
@@ -24,7 +24,7 @@ from hogwild.bench.suite import SECTIONS, SEED, Bar, Models, Section
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = Path.home() / ".cache" / "hogwild-models"
-PAGE, DATA, PICTURE = (ROOT / "docs" / f"benchmarks.{ending}" for ending in ("md", "json", "svg"))
+PAGE, DATA = (ROOT / "docs" / f"benchmarks.{ending}" for ending in ("md", "json"))
 
 INTRODUCTION = """# Benchmarks
 
@@ -41,7 +41,7 @@ def main() -> int:
     """Measure what is missing, and write the page."""
     arguments = parse()
     kept: dict[str, Any] = json.loads(DATA.read_text()) if DATA.is_file() else {}
-    plot_needs([PICTURE])
+    plot_needs([picture(name) for name in arguments.only])
     models = Models(arguments.large, arguments.small, arguments.gguf)
     commit, start = Machine.here().commit, time.monotonic()
     for name in [] if arguments.render else arguments.only:
@@ -51,9 +51,9 @@ def main() -> int:
         kept[name] = measure(name, models, start)
         DATA.write_text(json.dumps(kept, indent=1) + "\n")
     PAGE.write_text(page(kept))
-    standings = [restore(one) for name in SECTIONS for one in kept.get(name, {}).get("standings", [])]
-    if standings:
-        draw(standings, "Total tokens a second", "", PICTURE)
+    for name, section in kept.items():  # each its own: the same contestants come again with another model
+        if section["standings"]:
+            draw([restore(one) for one in section["standings"]], f"{name}: total tokens a second", "", picture(name))
     print(f"{PAGE.relative_to(ROOT)} is written")
     return 0
 
@@ -68,6 +68,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--small", default=folder("smollm2-135m"), help="SmolLM2-135M")
     parser.add_argument("--gguf", type=Path, default=KEPT / "qwen2.5-coder-1.5b.gguf", help="the large one, Q4_K_M")
     return parser.parse_args()
+
+
+def picture(section: str) -> Path:
+    """The plot of a section that compares."""
+    return PAGE.with_name(f"benchmarks-{section}.svg")
 
 
 def folder(name: str) -> str:
@@ -113,8 +118,6 @@ def page(kept: dict[str, Any]) -> str:
     missing = [name for name in SECTIONS if name not in kept]
     if missing:
         lines += [f"Not measured yet: {', '.join(missing)}.", ""]
-    if any(section["standings"] for section in kept.values()):
-        lines += ["![Total tokens a second of everyone that was compared](benchmarks.svg)", ""]
     for name in SECTIONS:
         if name in kept:
             lines += section_lines(name, kept[name])
@@ -126,6 +129,8 @@ def section_lines(name: str, kept: dict[str, Any]) -> list[str]:
     lines = [f"## Section {name}", "", (SECTIONS[name].__doc__ or "").strip(), ""]
     tables = (Table(one["title"], tuple(one["columns"]), tuple(map(tuple, one["rows"]))) for one in kept["tables"])
     lines += [table.markdown() for table in tables]
+    if kept["standings"]:
+        lines += [f"![Total tokens a second of everyone in this section]({picture(name).name})", ""]
     notes = {one["name"]: one["note"] for one in kept["standings"]}
     lines += [f"- {who}: {how}" for who, how in notes.items()] + [""] * bool(notes)
     where = f"{Machine(**kept['machine'])}; {kept['bandwidth'] / 1e9:.1f} GB/s read; seed {kept['seed']}"

@@ -158,7 +158,7 @@ def test_a_section(tiny_suite: Models, name: str, bars: list[int]) -> None:
 
 def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: eval)")
-    for name, ending in (("PAGE", "md"), ("DATA", "json"), ("PICTURE", "svg")):
+    for name, ending in (("PAGE", "md"), ("DATA", "json")):
         monkeypatch.setattr(benchmarks, name, tmp_path / f"b.{ending}")
     monkeypatch.setattr(benchmarks, "ROOT", tmp_path)
     monkeypatch.setattr(benchmarks, "read_bandwidth", lambda: 3e10)
@@ -180,9 +180,11 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "| 2 | bar of one | 3.00 | at least 4 | **no** |" in page
     assert "Not measured yet: two." in page
     assert "30.0 GB/s read; seed 0" in page
-    assert "<svg" in (tmp_path / "b.svg").read_text()
+    assert "<svg" in (tmp_path / "benchmarks-one.svg").read_text()
+    assert "](benchmarks-one.svg)" in page
     monkeypatch.setattr("sys.argv", ["benchmarks.py"])
     assert benchmarks.main() == 0
     assert called == ["one", "two"], "what is done for this commit is not done again"
+    assert "<svg" in (tmp_path / "benchmarks-two.svg").read_text()
     assert "- hogwild two: how" in (tmp_path / "b.md").read_text()
     assert set(json.loads((tmp_path / "b.json").read_text())) == {"one", "two"}
