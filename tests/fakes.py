@@ -22,6 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 from hogwild import Event, Team
 from hogwild.engine import Engine, Row, passes
 from hogwild.models.load import Loaded
+from hogwild.team.ask import Play, drive
 from tiny import BASE
 
 CHATML = (
@@ -197,6 +198,16 @@ def prompt_folder(folder: Path, **pieces: str) -> Path:
 def run(team: Team) -> list[Any]:
     """All events of a team, from `Started` to `Finished`."""
     return list(team.run())
+
+
+def result_of(engine: Engine, play: Play[Any]) -> Any:
+    """What a play returns, its passes done by ``engine``; its events are dropped."""
+    driven = drive(engine, play)
+    while True:
+        try:
+            next(driven)
+        except StopIteration as end:
+            return end.value
 
 
 def kinds(events: Sequence[Event]) -> list[str]:

@@ -60,7 +60,7 @@ def test_an_answer_is_cut_at_its_longest(prompt: Path, form: str, limit: int) ->
         events = run(Team(engine, "Task", 2, prompt=prompt, budget=3, answer=form, answer_tokens=tokens))
         assert len(of_kind(events, "answer_token")) == longest
         assert events[-1].passes == 3
-        assert len(engine.seen) == 1 + 3 + 1 + longest - 1  # prompt, passes, what was pending, all tokens but the last
+        assert len(engine.seen) == 1 + 3 + 2 + longest - 1  # prompt, passes, pending and question, tokens but the last
 
 
 def test_the_end_of_the_turn_ends_the_answer(prompt: Path) -> None:

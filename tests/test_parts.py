@@ -250,7 +250,7 @@ def test_a_stop_amid_the_plan_ends_it(prompt: Path) -> None:
 
     def hook() -> None:
         calls[0] += 1
-        if calls[0] == 5:
+        if calls[0] == 6:  # the question, and five tokens
             team.stop()
 
     engine.hook = hook

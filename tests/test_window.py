@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fakes import ScriptedEngine, decode, encode, kinds, of_kind, run, scripted, tiny_team_engine
+from fakes import ScriptedEngine, decode, encode, kinds, of_kind, result_of, run, scripted, tiny_team_engine
 from hogwild import Sampling, Team, Worker
 from hogwild.errors import CacheFull, WindowError
 from hogwild.team.window import drop_steps
@@ -93,11 +93,11 @@ def test_messages_and_leavers_steps_are_dropped_in_their_turn(prompt: Path, layo
     texts = expected(team)
     while space.steps:
         before = len(space.steps)
-        count = drop_steps(space, encode("(dropped)"))
+        count = result_of(engine, drop_steps(space, encode("(dropped)")))
         assert len(space.steps) == before - count
         assert history(team) == expected(team) == texts[-len(space.steps) :][: len(space.steps)]
         assert decode(space.history.tokens).startswith("(dropped)")
-    assert drop_steps(space, encode("(dropped)")) == 0
+    assert result_of(engine, drop_steps(space, encode("(dropped)"))) == 0
     assert decode(space.history.tokens) == "(dropped)"
     assert [step.text for step in space.gone if not step.number] == ["(You says message 10)", "(You says message 40)"]
     team.step()
@@ -130,7 +130,7 @@ def test_a_drop_on_a_full_pool_changes_nothing(prompt: Path) -> None:
     taken.reserve(engine.pool.free_pages * engine.pool.page_size)
     used, before = engine.pool.used_pages, (history(team), space.history.tokens, len(space.gone))
     with pytest.raises(CacheFull):
-        drop_steps(space, encode("(dropped)"))
+        result_of(engine, drop_steps(space, encode("(dropped)")))
     assert (history(team), space.history.tokens, len(space.gone)) == before
     assert engine.pool.used_pages == used
     team.close()

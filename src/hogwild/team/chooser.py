@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hogwild.engine import Block, Engine, Row
+from hogwild.engine import Block, Row
 from hogwild.sampling import Sampling, sample, uniform
-from hogwild.team.drafts import WRITER, Drafter, forward
+from hogwild.team.ask import Play
+from hogwild.team.drafts import WRITER, Drafter, ask_drafted
 from hogwild.team.setup import Setup
 from hogwild.team.worker import Member
 
@@ -66,36 +67,55 @@ def seen_tokens(view: Sequence[Block], drafts: Mapping[int, int]) -> Tensor:
     return torch.from_numpy(np.concatenate(tokens)).to(view[0].pool.device)
 
 
-def write_alone(
-    engine: Engine,
-    view: Sequence[Block],
-    logits: Tensor,
-    sampling: Sampling,
-    seed: int,
-    number: int,
-    drafter: Drafter | None = None,
-) -> Iterator[int]:
-    """Tokens that one reader of ``view`` writes into its last block, without end: planner and finisher.
+class Soloist:
+    """One who writes alone into the last block of ``view``: the planner, the finisher.
 
-    ``logits`` [vocab] are those after the view; ``number`` stands for the writer in its random numbers. A token is fed
-    when the next one is asked for. ``drafter`` knows the writer as ``WRITER`` and has read what it is to draft from.
+    ``logits`` [vocab] are those after the view; ``number`` stands for the writer in its random numbers. ``drafter``
+    knows the writer as ``WRITER`` and has read what it is to draft from.
     """
-    index, guess, given = 0, list[int](), logits[None]
-    while True:
-        seen = None if sampling.repetition_penalty == 1 else seen_tokens(view, {})
-        for place, one in enumerate(given):
-            hidden = len(guess) - place  # drafts behind this place
-            before = None if seen is None else seen[: len(seen) - hidden]
-            token = sample(one, sampling, uniform(seed, number, index), before)
-            yield token
-            index += 1
-            if not hidden or token != guess[place]:
-                break
-        view[-1].truncate(len(view[-1]) - hidden)
-        if drafter is not None:
-            drafter.learn(WRITER, len(guess), len(guess) - hidden)
-            drafter.read(WRITER, [*guess[: len(guess) - hidden], token])
-            room = engine.max_positions - sum(map(len, view)) - 1
-            guess = drafter.guess(WRITER, room)
-        rows, given = forward(engine, [Row(view, [token, *guess], len(guess))])
-        guess = guess[: rows[0].drafts]
+
+    def __init__(
+        self,
+        view: Sequence[Block],
+        logits: Tensor,
+        sampling: Sampling,
+        seed: int,
+        number: int,
+        drafter: Drafter | None = None,
+    ) -> None:
+        self._view = view
+        self._given = logits[None]
+        self._sampling = sampling
+        self._seed = seed
+        self._number = number
+        self._drafter = drafter
+        self._guess = list[int]()
+        self._written = list[int]()
+        self._place = 0  # of the next logits
+
+    def write(self) -> Play[int]:
+        """The next token. The one before is fed first, where no draft has done it."""
+        if self._written:
+            yield from self._go_on(self._written[-1])
+        hidden = len(self._guess) - self._place  # drafts behind this place
+        seen = None
+        if self._sampling.repetition_penalty != 1:
+            seen = seen_tokens(self._view, {id(self._view[-1]): hidden})
+        u = uniform(self._seed, self._number, len(self._written))
+        self._written.append(sample(self._given[self._place], self._sampling, u, seen))
+        return self._written[-1]
+
+    def _go_on(self, token: int) -> Play[None]:
+        """Logits after ``token``: those that a right draft has brought, or those of another pass."""
+        if self._place < len(self._guess) and token == self._guess[self._place]:
+            self._place += 1
+            return
+        own, right = self._view[-1], self._place
+        own.truncate(len(own) - len(self._guess) + right)
+        guess = list[int]()
+        if self._drafter is not None:
+            self._drafter.learn(WRITER, len(self._guess), right)
+            self._drafter.read(WRITER, [*self._guess[:right], token])
+            guess = self._drafter.guess(WRITER, own.pool.max_positions - sum(map(len, self._view)) - 1)
+        rows, self._given = yield from ask_drafted([Row(self._view, [token, *guess], len(guess))])
+        self._guess, self._place = guess[: rows[0].drafts], 0

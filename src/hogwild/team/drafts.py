@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from hogwild.engine import Engine, Row
+from hogwild.engine import Row
 from hogwild.errors import CacheFull
+from hogwild.team.ask import Play, ask
 
 LONGEST, SHORTEST = 4, 2
 """The last so many tokens are looked for, the longer run first: where they stood last, what came next comes again."""
@@ -78,12 +79,12 @@ class Drafter:
         self._lengths[name] = longer if right == guessed else right + 1
 
 
-def forward(engine: Engine, rows: Sequence[Row]) -> tuple[Sequence[Row], Tensor]:
+def ask_drafted(rows: Sequence[Row]) -> Play[tuple[Sequence[Row], Tensor]]:
     """A pass, without drafts where there is no room for them: the rows as they went in, and their logits."""
     try:
-        return rows, engine.forward(rows)
+        return rows, (yield from ask(rows))
     except CacheFull:
         if not any(row.drafts for row in rows):
             raise
     rows = [replace(row, tokens=row.tokens[: len(row.tokens) - row.drafts], drafts=0) for row in rows]
-    return rows, engine.forward(rows)
+    return rows, (yield from ask(rows))

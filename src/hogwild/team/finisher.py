@@ -6,15 +6,16 @@ after a snapshot. Its passes are no part of the budget (paper, section 4.1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable
 
 from hogwild.engine import Block, Row
 from hogwild.errors import CacheFull, WindowError
 from hogwild.sampling import Sampling
 from hogwild.team.answer import boxed, find_answer
-from hogwild.team.chooser import write_alone
+from hogwild.team.ask import Play, ask
+from hogwild.team.chooser import Soloist
 from hogwild.team.drafts import WRITER, Drafter
+from hogwild.team.events import Event
 from hogwild.team.layout import Layout, shown
 from hogwild.team.setup import Setup
 from hogwild.team.text import Reader
@@ -36,14 +37,14 @@ class Finisher:
         self._form = setup.settings.answer
         self._sampling = sampling if self._form == "text" else GREEDY
 
-    def ask(self, space: Workspace) -> Iterator[str]:
-        """Yield the pieces of the answer's text, and none when there is no room for an answer.
+    def ask(self, space: Workspace, tell: Callable[[str], Event] | None = None) -> Play[list[str]]:
+        """The pieces of the answer's text, as far as there is room for one; ``tell`` makes an event of each.
 
         Frees all that it allocates, even when it is not run to the end.
         """
-        blocks, settings = list[Block](), self._setup.settings
+        blocks, pieces, settings = list[Block](), list[str](), self._setup.settings
         try:
-            self._read_transcript(space, blocks)
+            yield from self._read_transcript(space, blocks)
             # A drafter of its own: what the team drafts must not depend on whether somebody asked for a snapshot.
             drafter = Drafter(settings.drafts)
             for block in blocks:
@@ -51,14 +52,15 @@ class Finisher:
             asked = self._setup.codec.encode(self._setup.finisher_text())
             drafter.read(WRITER, asked)
             blocks.append(self._engine.block())
-            logits = self._engine.prefill(blocks, asked)
-            tokens = write_alone(self._engine, blocks, logits, self._sampling, settings.seed, ANSWERER, drafter)
-            yield from self._read(islice(tokens, settings.longest_answer))
+            logits = yield from ask([Row(blocks, asked)])
+            writer = Soloist(blocks, logits[0], self._sampling, settings.seed, ANSWERER, drafter)
+            yield from self._write(writer, pieces, tell)
         except (CacheFull, WindowError):
-            return
+            pass  # what there is counts
         finally:
             for block in blocks:
                 block.free()
+        return pieces
 
     def parse(self, text: str) -> tuple[str | None, str]:
         """The parsed answer, or None, and the text to show, of what `ask` yielded."""
@@ -68,7 +70,7 @@ class Finisher:
         shown = begun + (text.lstrip() if self._form == "number" else text)
         return find_answer(shown, self._form), shown.strip()
 
-    def _read_transcript(self, space: Workspace, blocks: list[Block]) -> None:
+    def _read_transcript(self, space: Workspace, blocks: list[Block]) -> Play[None]:
         """Append forks of all that was written to ``blocks``, and feed into them what is pending."""
         blocks += [block.fork() for block in self._layout.finished(space)]
         base, rows = list(blocks), list[Row]()
@@ -80,19 +82,19 @@ class Finisher:
                 if member.pending:
                     rows.append(Row([*base, *own], member.pending))
         if rows:
-            self._engine.forward(rows)
+            yield from ask(rows)
 
-    def _read(self, tokens: Iterator[int]) -> Iterator[str]:
-        """Pieces of text until the model ends its turn or the form is complete."""
-        codec, text = self._setup.codec, ""
-        reader = Reader(codec)
-        for token in tokens:
+    def _write(self, writer: Soloist, pieces: list[str], tell: Callable[[str], Event] | None) -> Play[None]:
+        """Add pieces of text until the model ends its turn or the form is complete."""
+        codec, reader = self._setup.codec, Reader(self._setup.codec)
+        for _ in range(self._setup.settings.longest_answer):
+            token = yield from writer.write()
             if token in codec.end_ids:
                 return
-            piece = reader.push(token)
-            text += piece
-            yield piece
-            if is_complete(self._form, text):
+            pieces.append(reader.push(token))
+            if tell is not None:
+                yield tell(pieces[-1])
+            if is_complete(self._form, "".join(pieces)):
                 return
 
 

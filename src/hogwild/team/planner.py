@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 
+from hogwild.engine import Row
 from hogwild.errors import CacheFull, WindowError
 from hogwild.sampling import Sampling
-from hogwild.team.chooser import write_alone
+from hogwild.team.ask import Play, ask
+from hogwild.team.chooser import Soloist
 from hogwild.team.parts import parse_plan
 from hogwild.team.setup import Setup
 
@@ -21,19 +22,20 @@ PLANNER = -2
 """The planner's number where workers have theirs: it draws random numbers of its own."""
 
 
-def plan_parts(setup: Setup, sampling: Sampling, stopped: Callable[[], bool]) -> tuple[list[str], int]:
+def plan_parts(setup: Setup, sampling: Sampling, stopped: Callable[[], bool]) -> Play[tuple[list[str], int]]:
     """Ask the model for the parts; returns them (perhaps none) and the passes that it took.
 
     A plan takes at most half the budget, and ends early when there is no more room or ``stopped`` says so.
     """
-    engine, codec, settings = setup.engine, setup.codec, setup.settings
+    codec, settings = setup.codec, setup.settings
     limit = PARTS_PER_WORKER * len(setup.names)
-    block, written = engine.block(), list[int]()
+    block, written = setup.engine.block(), list[int]()
     try:
         question = codec.skip_thoughts(codec.chat(setup.text("plan", limit=limit)))
-        logits = engine.prefill([block], codec.encode(question))
-        tokens = write_alone(engine, [block], logits, sampling, settings.seed, PLANNER)
-        for token in islice(tokens, min(PLAN_TOKENS, settings.budget // 2)):
+        logits = yield from ask([Row([block], codec.encode(question))])
+        writer = Soloist([block], logits[0], sampling, settings.seed, PLANNER)
+        while len(written) < min(PLAN_TOKENS, settings.budget // 2):
+            token = yield from writer.write()
             if token in codec.end_ids or stopped():
                 break
             written.append(token)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +11,8 @@ from torch import Tensor
 from hogwild.engine import Row
 from hogwild.team import events
 from hogwild.team.answer import find_answer
+from hogwild.team.ask import Play, feed
 from hogwild.team.chooser import Chooser
-from hogwild.team.events import Event
 from hogwild.team.layout import Layout
 from hogwild.team.progress import Progress
 from hogwild.team.setup import Setup
@@ -66,7 +66,7 @@ class Scribe:
         member.pending = [token]
         return Written(token, piece, "work" if self._chooser.stopped(member) else "step" if step else "")
 
-    def commit(self, space: Workspace, member: Member, row: Row, written: Sequence[Written]) -> Iterator[Event]:
+    def commit(self, space: Workspace, member: Member, row: Row, written: Sequence[Written]) -> Play[None]:
         """Drop the drafts that a worker has not written, tell what it has, and end its step or its work after that.
 
         When there is no room for that, the run is over and the step stays unfinished.
@@ -86,20 +86,20 @@ class Scribe:
                 yield from self._end_step(space, member)
                 yield from self._begin_step(member, written[-1].token)
 
-    def tell(self, space: Workspace, name: str, text: str) -> None:
+    def tell(self, space: Workspace, name: str, text: str) -> Play[None]:
         """Write a text into the history that no worker has written."""
         begin = len(space.history)
-        space.engine.prefill([space.prompt, space.history], self._setup.codec.encode(text))
+        yield from feed([Row([space.prompt, space.history], self._setup.codec.encode(text))])
         space.steps.append(FinishedStep(name, 0, text.strip(), space.history, begin, len(space.history)))
 
-    def remove(self, space: Workspace, member: Member, reason: str) -> Iterator[Event]:
+    def remove(self, space: Workspace, member: Member, reason: str) -> Play[None]:
         """A worker leaves: what it has finished stays."""
         self._layout.leave(space, member)
         space.members.remove(member)
         member.free()
         yield events.WorkerLeft(**self._progress.now(worker=member.name), reason=reason)
 
-    def _end_step(self, space: Workspace, member: Member) -> Iterator[Event]:
+    def _end_step(self, space: Workspace, member: Member) -> Play[None]:
         """The step moves to where its layout keeps finished ones; it may hold the answer."""
         self._layout.end_step(space, member)
         now = self._progress.now(worker=member.name, step=member.step)
@@ -110,7 +110,7 @@ class Scribe:
             self._progress.stop("answer")
             yield events.AnswerFound(**now, answer=answer)
 
-    def _begin_step(self, member: Member, carried: int) -> Iterator[Event]:
+    def _begin_step(self, member: Member, carried: int) -> Play[None]:
         """The next step begins with the token that ended the last one, the worker's name and, when due, the check."""
         member.step += 1
         shares_out = not self._setup.solo and not self._setup.parts  # else nobody can do another's work
@@ -123,11 +123,11 @@ class Scribe:
             self._unchecked = 0
             yield events.CheckAsked(**now)
 
-    def _end_work(self, space: Workspace, member: Member) -> Iterator[Event]:
+    def _end_work(self, space: Workspace, member: Member) -> Play[None]:
         """A worker has nothing more to write: its last step is finished, and it leaves."""
         if member.body.strip():
             if member.pending:  # the end of a stop string, which nobody has read yet
-                space.engine.prefill(self._layout.view(space, member), member.pending)
+                yield from feed([Row(self._layout.view(space, member), member.pending)])
                 member.pending = []
             yield from self._end_step(space, member)
         yield from self.remove(space, member, "done")

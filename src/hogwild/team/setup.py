@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hogwild.engine import PREFILL_CHUNK, Block, Engine, Row
 from hogwild.errors import WindowError
+from hogwild.team.ask import Play, ask, feed
+from hogwild.team.events import Event
 from hogwild.team.parts import Part
 from hogwild.team.prompts import PIECES, PromptSet
 from hogwild.team.settings import Settings
@@ -74,8 +76,8 @@ class Setup:
             asked = self.codec.skip_thoughts(asked)
         return f"\n{closing}\n\n{asked}" if closing else asked
 
-    def read_prompt(self, space: Workspace) -> Iterator[tuple[int, int]]:
-        """Read the prompt into the workspace, in chunks; yields (tokens done, tokens in all)."""
+    def read_prompt(self, space: Workspace, tell: Callable[[int, int], Event]) -> Play[None]:
+        """Read the prompt into the workspace, in chunks; ``tell(tokens done, tokens in all)`` after each."""
         prompt = self.codec.chat(self._user_text())
         if not self.solo:
             prompt = self.codec.open_thoughts(prompt)
@@ -84,16 +86,16 @@ class Setup:
         if self.settings.share_prompts:
             space.prompt = self.engine.prefixes.fork(tokens)
         if len(space.prompt):
-            yield len(space.prompt), len(tokens)
+            yield tell(len(space.prompt), len(tokens))
         while (done := len(space.prompt)) < len(tokens):
-            self.engine.forward([Row([space.prompt], tokens[done : done + PREFILL_CHUNK])])
-            yield len(space.prompt), len(tokens)
+            yield from ask([Row([space.prompt], tokens[done : done + PREFILL_CHUNK])])
+            yield tell(len(space.prompt), len(tokens))
         if self.settings.share_prompts:
             self.engine.prefixes.keep(space.prompt)
         headers = [(space.mark, self.text("mark"))]
         if not self.solo:
             headers.append((space.others, self.text("others")))
-        self._write(space, headers)
+        yield from self._write(space, headers)
 
     def _user_text(self) -> str:
         """The user's message. Where one worker is alone, its role and its parts stand in it: nobody else reads it."""
@@ -102,7 +104,7 @@ class Setup:
             texts.append(self.text("private", me=self._first.name, role=role, parts=parts, turn=Turns("", "")))
         return "\n\n".join(text for text in texts if text)
 
-    def add_members(self, space: Workspace, workers: Sequence[Worker]) -> list[Member]:
+    def add_members(self, space: Workspace, workers: Sequence[Worker]) -> Play[list[Member]]:
         """Give workers their blocks, all read in one pass; their first words are pending."""
         texts, members = list[tuple[Block, str]](), list[Member]()
         for worker in workers:
@@ -110,7 +112,7 @@ class Setup:
             texts += self._lay_out(member)
             members.append(member)
         try:
-            self._write(space, texts)
+            yield from self._write(space, texts)
         except BaseException:
             for member in members:
                 member.free()
@@ -144,11 +146,11 @@ class Setup:
             member.header = block(self.text("own", me=member.name))
         return texts
 
-    def set_apart(self, space: Workspace, member: Member) -> None:
+    def set_apart(self, space: Workspace, member: Member) -> Play[None]:
         """Another one has joined a worker that was alone: what it has written gets its name, and a gap before it."""
         name = self.text("step", me=member.name, step=1, parts=self.parts.get(member.name, []))
         member.gap, member.private = self.engine.block(), self.engine.block()
-        self._write(space, [(member.gap, f"\n\n{name}"), (member.private, "\n\n")])
+        yield from self._write(space, [(member.gap, f"\n\n{name}"), (member.private, "\n\n")])
 
     def begin_step(self, member: Member, carried: list[int], words: str = "") -> None:
         """Put the worker's name before its next step. ``carried`` is the token that ended the step before."""
@@ -180,9 +182,9 @@ class Setup:
         member.pending = [before.tokens[-1]]
         before.truncate(len(before) - 1)
 
-    def _write(self, space: Workspace, texts: Sequence[tuple[Block, str]]) -> None:
+    def _write(self, space: Workspace, texts: Sequence[tuple[Block, str]]) -> Play[None]:
         """Write each text into its block, right after the prompt and the history, all in one pass."""
         encoded = [(block, self.codec.encode(text)) for block, text in texts]
         rows = [Row([space.prompt, space.history, block], tokens) for block, tokens in encoded if tokens]
         if rows:
-            self.engine.feed(rows)
+            yield from feed(rows)

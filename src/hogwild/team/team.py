@@ -16,8 +16,10 @@ from hogwild.engine import Engine, Row
 from hogwild.errors import BrokenLogits, HogwildError, OptionError
 from hogwild.sampling import Sampling
 from hogwild.team import events
+from hogwild.team.ask import Play, drive
 from hogwild.team.chooser import Chooser
-from hogwild.team.drafts import Drafter, forward
+from hogwild.team.drafts import Drafter, ask_drafted
+from hogwild.team.ending import Ending
 from hogwild.team.events import Event
 from hogwild.team.finisher import Finisher
 from hogwild.team.layout import Layout, make_layout
@@ -35,7 +37,7 @@ from hogwild.team.worker import MAX_WORKERS, Member, Worker, check_name, make_wo
 from hogwild.team.workspace import Workspace
 
 Assign = str | Sequence[str | Sequence[str]]
-Request = Callable[[Workspace], Iterator[Event]]
+Request = Callable[[Workspace], Play[None]]
 
 LONGEST_SAY = 0.25
 """The share of the model's positions that one message, or the role of a worker that joins, may take."""
@@ -84,6 +86,7 @@ class Team:
         self.chooser = Chooser(self.setup, self.sampling)
         self.scribe = Scribe(self.setup, self.layout, self.chooser, self.progress)
         self.finisher = Finisher(self.setup, self.layout, self.sampling)
+        self.ending = Ending(self.setup, self.finisher, self.progress)
         self.drafter = Drafter(self.settings.drafts)
         self.assign = assign
         if assign not in ("none", "plan"):
@@ -92,7 +95,6 @@ class Team:
         self._room = 0  # tokens that a view may have
         self._requests: deque[Request] = deque()
         self._stop_asked = False
-        self._snapshots_left = sorted(set(self.settings.snapshots))
 
     @property
     def passes(self) -> int:
@@ -116,12 +118,16 @@ class Team:
 
         Does nothing once there is a `reason`.
         """
-        happened, space = list(self._between_passes()), self._space()
+        return list(drive(self.engine, self._step()))
+
+    def _step(self) -> Play[None]:
+        yield from self._between_passes()
         if self.reason:
-            return happened
+            return
+        space = self._space()
         members = list(space.members)
         with self.progress.limits():
-            rows, logits = forward(self.engine, self._rows(space, members))
+            rows, logits = yield from ask_drafted(self._rows(space, members))
             seen = [self.chooser.seen(member, row, rows) for member, row in zip(members, rows, strict=True)]
             parts = logits.split([1 + row.drafts for row in rows])
             written = [self.scribe.write(*one) for one in zip(members, rows, parts, seen, strict=True)]
@@ -129,8 +135,7 @@ class Team:
             for member, row, tokens in zip(members, rows, written, strict=True):
                 self.drafter.learn(member.name, row.drafts, len(tokens) - 1)
                 self.drafter.read(member.name, [one.token for one in tokens[:-1]])
-                happened += self.scribe.commit(space, member, row, tokens)
-        return happened
+                yield from self.scribe.commit(space, member, row, tokens)
 
     def _rows(self, space: Workspace, members: Sequence[Member]) -> list[Row]:
         """What the workers bring to a pass. Drafts take no room that the window needs for an answer."""
@@ -143,9 +148,9 @@ class Team:
             room -= rows[-1].drafts
         return rows
 
-    def _between_passes(self) -> Iterator[Event]:
+    def _between_passes(self) -> Play[None]:
         """What was asked for, and what the budget and the window say."""
-        yield from self.prepare()
+        yield from self._prepare()
         space = self._space()
         with self.progress.limits():
             while self._requests and not self.reason:
@@ -159,12 +164,12 @@ class Team:
             if not self.reason:
                 yield from self._make_room(space)
 
-    def _make_room(self, space: Workspace, more: int = 0) -> Iterator[Event]:
+    def _make_room(self, space: Workspace, more: int = 0) -> Play[None]:
         """Before a view outgrows the model: drop the oldest steps or stop, as the settings say."""
         while longest_view(space, self.layout) + more > self._room:
             count = 0
             if self.settings.on_full == "drop":
-                count = drop_steps(space, self.codec.encode(self.setup.text("dropped")))
+                count = yield from drop_steps(space, self.codec.encode(self.setup.text("dropped")))
             if count == 0:
                 self.progress.stop("window")
                 return
@@ -177,16 +182,20 @@ class Team:
 
         Raises `BrokenLogits`, which has the text so far, when the model gives no numbers.
         """
+        return drive(self.engine, self.play())
+
+    def play(self) -> Play[None]:
+        """The same for who does the passes: what is asked for is answered by ``send`` or ``throw``, see `Ask`."""
         if self.space is not None:
             raise HogwildError("this team has begun already: a team runs once, make another one")
         self.progress.begin()
         try:
             yield self._started()
-            yield from self.prepare()
+            yield from self._prepare()
             while not self.reason:
-                yield from self.step()
-                yield from self._snapshot()
-            yield from self._finish()
+                yield from self._step()
+                yield from self.ending.snapshot(self._space(), self._make_reserves)
+            yield from self.ending.finish(self._space())
         except BrokenLogits as error:
             raise BrokenLogits(f"after {self.passes} passes, {error}", self._space().transcript()) from error
         finally:
@@ -194,6 +203,9 @@ class Team:
 
     def prepare(self) -> Iterator[Event]:
         """Read the prompt and set the workers up; done by the first `step` if not before."""
+        return drive(self.engine, self._prepare())
+
+    def _prepare(self) -> Play[None]:
         if self.space is not None:
             return
         self.space = space = Workspace.of(self.engine)
@@ -203,9 +215,7 @@ class Team:
             if self.setup.parts:
                 shares = {name: [part.text for part in parts] for name, parts in self.setup.parts.items()}
                 yield events.Planned(**self.progress.now(), parts=shares)
-            for done, total in self.setup.read_prompt(space):
-                self.progress.prompt_tokens = total
-                yield events.Prefilled(**self.progress.now(), done=done, total=total)
+            yield from self.setup.read_prompt(space, self._prefilled)
             self.drafter.read("", space.prompt.tokens)
             idle = [name for name, parts in self.setup.parts.items() if self.assign == "plan" and not parts]
             for name in idle:
@@ -262,7 +272,7 @@ class Team:
         if name not in self.progress.written:
             raise OptionError(f"no worker is called {name!r}; the team has {', '.join(self.progress.written)}")
 
-        def request(space: Workspace) -> Iterator[Event]:
+        def request(space: Workspace) -> Play[None]:
             for member in [member for member in space.members if member.name == name]:
                 yield from self.scribe.remove(space, member, "asked")
 
@@ -273,30 +283,30 @@ class Team:
         if length > longest:
             raise OptionError(f"{field} is {length} tokens long: a running team takes in at most {longest} at once")
 
-    def _say(self, space: Workspace, name: str, text: str) -> Iterator[Event]:
+    def _say(self, space: Workspace, name: str, text: str) -> Play[None]:
         said = self.setup.text("said", name=name, text=text)
         yield from self._make_room(space, len(self.codec.encode(said)))
         if not self.reason:
-            self.scribe.tell(space, name, said)
+            yield from self.scribe.tell(space, name, said)
             self.drafter.read("", self.codec.encode(said))
             yield events.Said(**self.progress.now(), name=name, text=text)
 
-    def _join(self, space: Workspace, worker: Worker) -> Iterator[Event]:
+    def _join(self, space: Workspace, worker: Worker) -> Play[None]:
         words = self.codec.encode(self.codec.harmless(f"{worker.prompt or ''}{worker.opening or ''}"))
         yield from self._make_room(space, len(words) + STEP_ROOM)
         if self.reason:
             return
         alone = list(space.members) if self.setup.solo else []
         self.setup.names.append(worker.name)
-        self.scribe.tell(space, worker.name, self.setup.text("joined", me=worker.name))
+        yield from self.scribe.tell(space, worker.name, self.setup.text("joined", me=worker.name))
         for member in alone:
-            self.setup.set_apart(space, member)
+            yield from self.setup.set_apart(space, member)
         self._make_reserves(space)
         yield events.WorkerJoined(**self.progress.now(worker=worker.name))
         yield from self._begin_work(space, [worker])
 
-    def _begin_work(self, space: Workspace, workers: Sequence[Worker]) -> Iterator[Event]:
-        for member in self.setup.add_members(space, workers):
+    def _begin_work(self, space: Workspace, workers: Sequence[Worker]) -> Play[None]:
+        for member in (yield from self.setup.add_members(space, workers)):
             if member.private is not None:
                 self.drafter.read(member.name, member.private.tokens)
             yield events.StepStarted(**self.progress.now(worker=member.name, step=1), text=member.prefix)
@@ -308,9 +318,9 @@ class Team:
         # The finisher writes into copies: of each worker's block, the last page is copied.
         space.hold(reserve + len(self.setup.names) * self.engine.pool.page_size)
 
-    def _plan(self) -> Iterator[Event]:
+    def _plan(self) -> Play[None]:
         """A short first pass by one reader lists the parts. A task that cannot be split is left to the workers."""
-        parts, passes = plan_parts(self.setup, self.sampling, self._stopping)
+        parts, passes = yield from plan_parts(self.setup, self.sampling, self._stopping)
         self.progress.passes += passes
         if len(parts) >= 2:
             self.setup.shown_task = ""  # a small model that sees the whole task does the whole task
@@ -319,55 +329,9 @@ class Team:
         else:
             yield events.Planned(**self.progress.now(), parts={})
 
-    def _finish(self) -> Iterator[Event]:
-        """The last events. Where workers have not brought the answer themselves, the finisher is asked for it."""
-        space = self._space()
-        if self.reason not in ("answer", "done"):
-            yield events.BudgetReached(**self.progress.now(), reason=self.reason or "stopped")
-        decode_seconds = self.progress.decode_seconds
-        space.held.free()
-        pieces = list[str]()
-        for piece in self._ask(space):
-            pieces.append(piece)
-            yield events.AnswerToken(**self.progress.now(), text=piece)
-        self.progress.answer, text = self._conclude(space, pieces)
-        yield events.Finished(
-            **self.progress.now(),
-            answer=self.answer,
-            text=text,
-            reason=self.reason or "done",
-            passes=self.passes,
-            tokens=dict(self.progress.written),
-            prompt_tokens=self.progress.prompt_tokens,
-            prefill_seconds=self.progress.prefill_seconds,
-            decode_seconds=decode_seconds,
-        )
-
-    def _snapshot(self) -> Iterator[Event]:
-        """What the answer would be at an intermediate budget; the team goes on as if it had not been asked."""
-        while self._snapshots_left and self._snapshots_left[0] <= self.passes:
-            budget, space = self._snapshots_left.pop(0), self._space()
-            space.held.free()  # it is held for this
-            with self.progress.aside():
-                answer, text = self._conclude(space, list(self._ask(space)))
-            with self.progress.limits():  # another team may have taken it meanwhile
-                self._make_reserves(space)
-            yield events.Snapshot(**self.progress.now(), budget=budget, answer=answer, text=text)
-
-    def _ask(self, space: Workspace) -> Iterator[str]:
-        """What the finisher writes: nothing when the answer is known, or is all that one worker alone has written."""
-        if self.answer is None and not (self.setup.solo and self.settings.answer == "text"):
-            yield from self.finisher.ask(space)
-
-    def _conclude(self, space: Workspace, pieces: list[str]) -> tuple[str | None, str]:
-        """The answer, and the text to show; ``pieces`` is what the finisher wrote. Without an answer all counts."""
-        if self.answer is not None:
-            return self.answer, self.progress.answer_text
-        written = space.transcript()
-        if pieces:
-            answer, text = self.finisher.parse("".join(pieces))
-            return answer, text or written
-        return (written or None) if self.setup.solo and self.settings.answer == "text" else None, written
+    def _prefilled(self, done: int, total: int) -> Event:
+        self.progress.prompt_tokens = total
+        return events.Prefilled(**self.progress.now(), done=done, total=total)
 
     def _started(self) -> Event:
         sampling = [asdict(w.sampling or self.sampling) for w in self.workers]

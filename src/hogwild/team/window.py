@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hogwild.engine import Block
+from hogwild.engine import Block, Row
+from hogwild.team.ask import Play, feed
 from hogwild.team.layout import Layout, shown
 from hogwild.team.workspace import FinishedStep, Workspace
 
@@ -18,7 +19,7 @@ def longest_view(space: Workspace, layout: Layout) -> int:
     return max(sum(len(block) + pending.get(id(block), 0) for block in view) for view in views)
 
 
-def drop_steps(space: Workspace, note: list[int]) -> int:
+def drop_steps(space: Workspace, note: list[int]) -> Play[int]:
     """Drop the oldest steps, put ``note`` at the start of the history instead, and return how many went.
 
     ``note`` says in words, as tokens, that steps were dropped. Returns 0 when no step is finished. May raise
@@ -29,7 +30,9 @@ def drop_steps(space: Workspace, note: list[int]) -> int:
         return 0
     touched = {id(block): block for block in (space.history, *(step.block for step in gone))}
     cuts = {key: _cuts(space, block, gone) for key, block in touched.items()}
-    shorter = {key: _without(space, block, cuts[key], note) for key, block in touched.items()}
+    shorter = dict[int, Block]()
+    for key, block in touched.items():
+        shorter[key] = yield from _without(space, block, cuts[key], note)
     for step in space.steps[len(gone) :]:
         if (key := id(step.block)) in shorter:
             step.shift(len(note) * (step.block is space.history) - _cut_before(step.begin, cuts[key]))
@@ -65,11 +68,11 @@ def _cut_before(offset: int, cuts: list[tuple[int, int]]) -> int:
     return sum(end - begin for begin, end in cuts if end <= offset)
 
 
-def _without(space: Workspace, block: Block, cuts: list[tuple[int, int]], note: list[int]) -> Block:
+def _without(space: Workspace, block: Block, cuts: list[tuple[int, int]], note: list[int]) -> Play[Block]:
     """A copy of a block without the cuts; that of the history begins with the note."""
     fresh, at = space.engine.block(), 0
     if block is space.history and note:
-        space.engine.prefill([space.prompt, fresh], note)
+        yield from feed([Row([space.prompt, fresh], note)])
     for begin, end in [*cuts, (len(block), len(block))]:
         fresh.extend(block, at, begin)
         at = end

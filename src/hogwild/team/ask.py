@@ -1,0 +1,78 @@
+"""How a team gets its passes: it asks for each, and whoever drives it does the pass and sends the logits back.
+
+So one team can be driven by `drive` with an engine of its own, and many by a scheduler that fuses what they ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import Tensor
+
+from hogwild.engine import Engine, Row
+from hogwild.team.events import Event
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A pass that a team wants: all ``rows`` in one, but for what `cut_rows` may let go ahead.
+
+    The answer is what `Engine.forward` returns for the rows, float32, or None where no ``logits`` are wanted.
+    """
+
+    rows: Sequence[Row]
+    logits: bool = True
+
+
+Play = Generator[Event | Ask, Tensor | None, T]
+"""What a team does, step by step: events come out, and asks, which are answered by ``send``, or by ``throw`` with what
+the engine raised (`CacheFull`, `WindowError`); then no block has changed."""
+
+
+def ask(rows: Sequence[Row]) -> Play[Tensor]:
+    """Have a pass done; its logits."""
+    logits = yield Ask(rows)
+    assert logits is not None, "who drives a play answers what it asks"
+    return logits
+
+
+def feed(rows: Sequence[Row]) -> Play[None]:
+    """Have a pass done where nobody wants its logits."""
+    yield Ask(rows, logits=False)
+
+
+def drive(engine: Engine, play: Play[T]) -> Generator[Event, None, T]:
+    """Do what a play asks for with an engine that does nothing else; its events come out.
+
+    Whatever the engine raises is raised where the play has asked.
+    """
+    answer: Tensor | None = None
+    error: BaseException | None = None
+    try:
+        while True:
+            happened = play.send(answer) if error is None else play.throw(error)
+            answer = error = None
+            if not isinstance(happened, Ask):
+                yield happened
+                continue
+            try:
+                answer = done(engine, happened)
+            except BaseException as raised:  # an interrupt, too, leaves the team's own way
+                error = raised
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        play.close()
+
+
+def done(engine: Engine, asked: Ask) -> Tensor | None:
+    """Do what was asked, alone. Raises as `Engine.forward` does."""
+    if asked.logits:
+        return engine.forward(asked.rows)
+    engine.feed(asked.rows)
+    return None
