@@ -48,9 +48,9 @@ def test_what_is_thrown_into_an_ask_ends_the_team_as_if_the_engine_had_raised_it
     while not (isinstance(happened, Ask) and (asks := asks + 1) == 8):
         events.append(happened)
         happened = play.send(done(engine, happened) if isinstance(happened, Ask) else None)
-    events.append(play.throw(error))
-    assert events[-1].reason == reason
-    assert list(play)[-1].text == "Alice@1:One,"  # nothing more is asked: what one alone has written is the answer
+    events += [play.throw(error), *play]
+    assert [event.reason for event in events[-2:]] == [reason, reason]
+    assert events[-1].text == "Alice@1:One,"  # nothing more is asked: what one alone has written is the answer
     assert engine.pool.used_pages == 0
 
 
