@@ -67,6 +67,44 @@ def test_repetition_penalty_equals_transformers(logits: Tensor, seen: list[int],
     assert torch.equal(sampling.repetition_penalty(logits, ids, penalty), want)
 
 
+@given(vectors, st.lists(st.integers(0, 14), max_size=8), st.floats(-2, 2), st.floats(-2, 2))
+def test_count_penalties_are_what_openai_defines(
+    logits: Tensor, written: list[int], presence: float, frequency: float
+) -> None:
+    got = sampling.count_penalties(logits, torch.tensor(written, dtype=torch.long), presence, frequency)
+    want = [
+        logit - written.count(token) * frequency - (token in written) * presence
+        for token, logit in enumerate(logits.tolist())
+    ]
+    assert got.tolist() == pytest.approx(want, abs=1e-4)
+
+
+def test_penalties_and_a_grammar_decide_together() -> None:
+    logits = torch.tensor([1.0, 3.0, 2.5, 2.0])
+    greedy = Sampling(temperature=0, presence_penalty=0.4, frequency_penalty=0.4)
+    assert greedy.counts
+    assert not Sampling().counts
+    assert sample(logits, greedy, 0.5) == 1
+    assert sample(logits, greedy, 0.5, written=torch.tensor([1])) == 2
+    assert sample(logits, greedy, 0.5, written=torch.tensor([1, 2, 2])) == 1 + (3.0 - 0.8 < 2.0)
+    allowed = torch.tensor([True, False, False, True])
+    assert sample(logits, greedy, 0.5, written=torch.tensor([1]), allowed=allowed) == 3
+    assert {sample(logits, Sampling(), u / 50, allowed=allowed) for u in range(50)} == {0, 3}
+    with pytest.raises(HogwildError, match="no token can be chosen"):
+        sample(logits, Sampling(), 0.5, allowed=torch.zeros(4, dtype=torch.bool))
+
+
+def test_logprobs_are_of_the_distribution_as_the_model_gives_it() -> None:
+    logits = torch.randn(300, generator=torch.Generator().manual_seed(3))
+    want = logits.log_softmax(-1)
+    value, top = sampling.logprob(logits, 17, 3)
+    assert value == pytest.approx(float(want[17]), abs=1e-5)
+    assert [token for token, _ in top] == want.argsort(descending=True)[:3].tolist()
+    assert [one for _, one in top] == pytest.approx(want.topk(3).values.tolist(), abs=1e-5)
+    assert sampling.logprob(logits, 17, 0)[1] == []
+    assert len(sampling.logprob(logits[:5], 2, 20)[1]) == 5
+
+
 @given(vectors, st.lists(st.integers(0, 14), min_size=1, max_size=8))
 def test_suppress_equals_transformers(logits: Tensor, ids: list[int]) -> None:
     want = warp(SuppressTokensLogitsProcessor(ids), logits)

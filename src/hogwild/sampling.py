@@ -1,6 +1,7 @@
 """From logits to a token: small pure functions over the logits of one row, in transformers' order and meaning.
 
-    repetition penalty -> suppressed tokens -> temperature -> top_k -> top_p -> min_p -> pick
+    repetition penalty -> presence and frequency penalty -> suppressed tokens -> temperature -> top_k -> top_p
+    -> min_p -> pick
 
 Shapes: V vocabulary, N tokens named by id. A dropped token has the logit ``-inf``. Nothing is changed in place, and
 nothing here holds state: the one random number of a token comes from :func:`uniform`, so the same seed gives the same
@@ -48,6 +49,8 @@ class Sampling:
         top_p: keep the likeliest tokens that together hold this share of the probability, at least one; 1 keeps all.
         min_p: keep the tokens that have at least this share of the likeliest one's probability; 0 keeps all.
         repetition_penalty: above 1, tokens seen before become less likely; 1 is off.
+        presence_penalty: taken off the logit of each token that the writer itself has written, from -2 to 2; 0 is off.
+        frequency_penalty: the same, once for each time that it has written the token.
         stop: texts at which a worker is done.
 
     Raises:
@@ -59,6 +62,8 @@ class Sampling:
     top_p: float = 1.0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -71,6 +76,11 @@ class Sampling:
     def greedy(self) -> bool:
         """Whether always the likeliest token is taken."""
         return self.temperature == 0
+
+    @property
+    def counts(self) -> bool:
+        """Whether it matters how often the writer has written each token."""
+        return self.presence_penalty != 0 or self.frequency_penalty != 0
 
     @classmethod
     def from_generation_config(cls, config: Any) -> Sampling:
@@ -114,6 +124,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "top_p": (lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1 (1 is off)"),
     "min_p": (lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1 (0 is off)"),
     "repetition_penalty": (lambda value: _is_number(value) and 0 < value < math.inf, "a number above 0 (1 is off)"),
+    "presence_penalty": (lambda value: _is_number(value) and -2 <= value <= 2, "a number from -2 to 2 (0 is off)"),
+    "frequency_penalty": (lambda value: _is_number(value) and -2 <= value <= 2, "a number from -2 to 2 (0 is off)"),
     "stop": (
         lambda value: isinstance(value, tuple) and all(text and isinstance(text, str) for text in value),
         "a tuple of texts, none of them empty",
@@ -129,6 +141,16 @@ def repetition_penalty(logits: Tensor, seen_ids: Tensor, penalty: float) -> Tens
     seen = seen_ids[seen_ids < logits.shape[0]]
     score = logits[seen]
     return logits.index_copy(0, seen, torch.where(score < 0, score * penalty, score / penalty))
+
+
+def count_penalties(logits: Tensor, written_ids: Tensor, presence: float, frequency: float) -> Tensor:
+    """Take ``presence`` off the logits of tokens that were written, and ``frequency`` for each time, as OpenAI does.
+
+    ``logits`` is ``[V]``, ``written_ids`` int64 ``[N]``, each token as often as it was written; one of V or more is
+    ignored.
+    """
+    counts = torch.bincount(written_ids[written_ids < logits.shape[0]], minlength=logits.shape[0])  # [V]
+    return logits - frequency * counts - presence * (counts > 0)
 
 
 def suppress(logits: Tensor, ids: Tensor) -> Tensor:
@@ -185,6 +207,8 @@ def sample(
     u: float,
     seen: Tensor | None = None,
     suppressed: Tensor | None = None,
+    written: Tensor | None = None,
+    allowed: Tensor | None = None,
 ) -> int:
     """Choose one token, as transformers' logits processors and warpers would.
 
@@ -194,14 +218,20 @@ def sample(
         u: one uniform number from 0 up, below 1 (see :func:`uniform`); not used when greedy.
         seen: int64 ``[N]``, what the repetition penalty counts as seen before.
         suppressed: int64 ``[N]``, tokens that must not be chosen.
+        written: int64 ``[N]``, what the writer has written, for the presence and frequency penalties.
+        allowed: bool ``[V]``, the only tokens that may be chosen, as a grammar says.
 
     Raises:
         BrokenLogits: no token can be chosen: the logits hold NaN, or every token is suppressed.
     """
     if seen is not None and sampling.repetition_penalty != 1:
         logits = repetition_penalty(logits, seen, sampling.repetition_penalty)
+    if written is not None and sampling.counts:
+        logits = count_penalties(logits, written, sampling.presence_penalty, sampling.frequency_penalty)
     if suppressed is not None:
         logits = suppress(logits, suppressed)
+    if allowed is not None:
+        logits = logits.masked_fill(~allowed, _DROPPED)
     if sampling.greedy:
         largest = logits.max()
         if not math.isfinite(largest):
@@ -220,6 +250,17 @@ def sample(
         logits = min_p(logits, sampling.min_p)
     index = pick(logits.softmax(-1), u)
     return index if ids is None else int(ids[index])
+
+
+def logprob(logits: Tensor, token: int, top: int) -> tuple[float, list[tuple[int, float]]]:
+    """The log-probability of ``token``, and the ``top`` likeliest tokens with theirs, the likeliest first.
+
+    It is the model's own distribution, the softmax of ``logits`` ``[V]`` as they are: before temperature, penalties and
+    masks, which is what OpenAI-compatible servers report (vLLM's ``raw_logprobs``). Natural logarithms.
+    """
+    normal = logits.float() - logits.float().logsumexp(-1)  # [V]
+    values, ids = normal.topk(min(top, normal.shape[0]))
+    return float(normal[token]), list(zip(ids.tolist(), values.tolist(), strict=True))
 
 
 def uniform(seed: int, worker: int, index: int) -> float:

@@ -40,8 +40,10 @@ class Chooser:
 
     def choose(self, member: Member, logits: Tensor, seen: Tensor | None) -> int:
         """The next token from ``logits`` [vocab]. Depends on nothing but them, the seed, the worker and what it saw."""
+        sampling = self.sampling(member)
         u = uniform(self._setup.settings.seed, member.index, member.written)
-        return sample(logits, self.sampling(member), u, seen, self._suppressed(member))
+        own = torch.tensor(member.tokens, dtype=torch.int64, device=logits.device) if sampling.counts else None
+        return sample(logits, sampling, u, seen, self._suppressed(member), own)
 
     def seen(self, member: Member, row: Row, rows: Sequence[Row]) -> Tensor | None:
         """What the member sees in a pass, its own drafts last, if its sampling asks for it: int64 [N]."""

@@ -57,6 +57,7 @@ class Scribe:
 
     def _read(self, member: Member, token: int) -> Written:
         member.written += 1
+        member.tokens.append(token)
         if token in self._setup.codec.end_ids:
             member.pending = []
             return Written(token, "", "turn")

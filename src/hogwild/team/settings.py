@@ -34,6 +34,7 @@ class Settings:
             written are, and so it may write several in a pass. 0 guesses none.
         share_prompts: what another team's prompt began with in the same way, token by token, is not read again. Without
             it, the time to the first token does not tell whether anybody has asked the same before.
+        raw: the task is the whole prompt as it is, with no chat around it; for one worker with no role of its own.
     """
 
     layout: str = "combined"
@@ -47,6 +48,7 @@ class Settings:
     check_every: int = 1024
     drafts: int = 0
     share_prompts: bool = True
+    raw: bool = False
 
     def __post_init__(self) -> None:
         _at_least("budget", self.budget, 1)
@@ -63,6 +65,8 @@ class Settings:
             raise OptionError(f"snapshots is {self.snapshots!r}: give a tuple of budgets, in passes")
         for budget in self.snapshots:
             _at_least("snapshots", budget, 1)
+        if self.raw and (self.answer, self.prompt) != ("text", "default"):
+            raise OptionError("raw=True writes on from a prompt as it is: leave answer and prompt as they are")
         if not isinstance(self.prompt, (str, Path)):
             raise OptionError(f"prompt is {self.prompt!r}: give the name of a prompt set or a folder")
 

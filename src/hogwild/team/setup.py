@@ -9,6 +9,7 @@ from hogwild.engine import PREFILL_CHUNK, Block, Engine, Row
 from hogwild.errors import WindowError
 from hogwild.team.ask import Play, ask, feed
 from hogwild.team.events import Event
+from hogwild.team.messages import Conversation
 from hogwild.team.parts import Part
 from hogwild.team.prompts import PIECES, PromptSet
 from hogwild.team.settings import Settings
@@ -23,18 +24,26 @@ STEP_ROOM = 64
 class Setup:
     """Makes the blocks of a team. Text comes from the prompt set, tokens from the codec.
 
-    Attributes: ``names`` of all workers so far, ``parts`` of each that has some, ``task`` and ``shown_task``, which is
-    what the workers see of it. What a person wrote, names and parts too, is harmless when it gets into a prompt.
+    Attributes: ``names`` of all workers so far, ``parts`` of each that has some, ``asked``, ``task`` and
+    ``shown_task``, which is what the workers see of it. What a person wrote, names and parts too, is harmless when it
+    gets into a prompt.
     """
 
     def __init__(
-        self, engine: Engine, codec: Codec, prompts: PromptSet, settings: Settings, task: str, workers: Sequence[Worker]
+        self,
+        engine: Engine,
+        codec: Codec,
+        prompts: PromptSet,
+        settings: Settings,
+        asked: Conversation,
+        workers: Sequence[Worker],
     ) -> None:
         self.engine = engine
         self.codec = codec
         self.prompts = prompts
         self.settings = settings
-        self.task = codec.harmless(task)
+        self.asked = asked.harmless(codec.harmless)
+        self.task = self.asked.task
         self.names = [worker.name for worker in workers]
         self._first = workers[0]
         self.parts: dict[str, list[Part]] = {}
@@ -78,10 +87,7 @@ class Setup:
 
     def read_prompt(self, space: Workspace, tell: Callable[[int, int], Event]) -> Play[None]:
         """Read the prompt into the workspace, in chunks; ``tell(tokens done, tokens in all)`` after each."""
-        prompt = self.codec.chat(self._user_text())
-        if not self.solo:
-            prompt = self.codec.open_thoughts(prompt)
-        tokens = self.codec.encode(prompt + self.text("history"))
+        tokens = self._prompt_tokens()
         self.check_room(len(tokens))
         if self.settings.share_prompts:
             space.prompt = self.engine.prefixes.fork(tokens)
@@ -96,6 +102,15 @@ class Setup:
         if not self.solo:
             headers.append((space.others, self.text("others")))
         yield from self._write(space, headers)
+
+    def _prompt_tokens(self) -> list[int]:
+        asked = self.asked
+        if asked.raw:
+            return self.codec.encode(asked.task, whole=True)
+        prompt = self.codec.chat(self._user_text(), asked.before, asked.after)
+        if not self.solo:
+            prompt = self.codec.open_thoughts(prompt)
+        return self.codec.encode(prompt + self.text("history"))
 
     def _user_text(self) -> str:
         """The user's message. Where one worker is alone, its role and its parts stand in it: nobody else reads it."""

@@ -23,6 +23,7 @@ from hogwild.team.ending import Ending
 from hogwild.team.events import Event
 from hogwild.team.finisher import Finisher
 from hogwild.team.layout import Layout, make_layout
+from hogwild.team.messages import read_conversation
 from hogwild.team.parts import Part, cut, deal
 from hogwild.team.planner import plan_parts
 from hogwild.team.progress import Progress
@@ -30,7 +31,7 @@ from hogwild.team.prompts import PromptSet
 from hogwild.team.scribe import Scribe
 from hogwild.team.settings import make_settings
 from hogwild.team.setup import STEP_ROOM, Setup
-from hogwild.team.text import Codec, clean, end_ids
+from hogwild.team.text import Codec, Message, clean, end_ids
 from hogwild.team.versions import versions
 from hogwild.team.window import drop_steps, longest_view
 from hogwild.team.worker import MAX_WORKERS, Member, Worker, check_name, make_workers
@@ -46,9 +47,11 @@ LONGEST_SAY = 0.25
 class Team:
     """Workers on one task, who share a cache and see each other write.
 
-    ``workers`` is a number (1 to 16) or a list of `Worker`; ``layout`` a name or a `Layout`; ``assign`` says who does
-    what: ``none`` (the workers decide), a list of parts, or ``plan`` (a first pass lists them). ``sampling`` is by
-    default the model's own. All other options are those of `Settings`. Raises `OptionError` for what cannot be.
+    ``task`` is a text, or a list of messages (`hogwild.team.messages`): the last one from the user is the task, and the
+    others stand around it in the prompt. ``workers`` is a number (1 to 16) or a list of `Worker`; ``layout`` a name or
+    a `Layout`; ``assign`` says who does what: ``none`` (the workers decide), a list of parts, or ``plan`` (a first pass
+    lists them). ``sampling`` is by default the model's own. All other options are those of `Settings`. Raises
+    `OptionError` for what cannot be.
 
     Attributes: ``space``, the blocks (None before the first pass); see `Progress` for ``passes``, ``answer`` and
     ``reason``.
@@ -57,7 +60,7 @@ class Team:
     def __init__(
         self,
         engine: Engine,
-        task: str,
+        task: str | Sequence[Message],
         workers: int | Sequence[Worker] = 2,
         *,
         layout: str | Layout = "combined",
@@ -66,21 +69,22 @@ class Team:
         names: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        if not isinstance(task, str) or not task.strip():
-            raise OptionError(f"task is {task!r}: say what the team should do")
         if sampling is not None and not isinstance(sampling, Sampling):
             raise OptionError(f"sampling is {sampling!r}: give a Sampling, or None for the model's own")
         self.engine = engine
-        self.task = clean(task)
         self.workers = make_workers(workers, names)
         # One worker's view is the same in both, and in contiguous nothing is ever moved.
         one_alone = len(self.workers) == 1 and layout == "combined"
         self.layout = make_layout("contiguous" if one_alone else layout)
         self.settings = make_settings(layout=self.layout.name, **options)
+        self.asked = read_conversation(task, self.settings.raw)
+        if self.settings.raw and (len(self.workers) > 1 or self.workers[0].prompt):
+            raise OptionError("raw=True is for one worker without a role: nobody else could be told what to do")
+        self.task = self.asked.task
         self.sampling = sampling or Sampling.from_generation_config(engine.generation_config)
         self.codec = Codec(engine.tokenizer, engine.vocab_size, end_ids(engine.generation_config))
         prompts = PromptSet(self.settings.prompt, self.codec.turns)
-        self.setup = Setup(engine, self.codec, prompts, self.settings, self.task, self.workers)
+        self.setup = Setup(engine, self.codec, prompts, self.settings, self.asked, self.workers)
         self.setup.check_templates()
         self.progress = Progress({worker.name: 0 for worker in self.workers})
         self.chooser = Chooser(self.setup, self.sampling)
@@ -259,6 +263,8 @@ class Team:
 
     def join(self, worker: Worker) -> None:
         """Let one more worker join. Raises `OptionError` for the 17th, a name that was had, a very long role."""
+        if self.settings.raw:
+            raise OptionError("raw=True is for one worker: nobody can join it")
         if len(self.progress.written) >= MAX_WORKERS:
             raise OptionError(f"a team has 1 to {MAX_WORKERS} workers over its life, and this one had them")
         if worker.name in self.progress.written:
@@ -348,7 +354,8 @@ class Team:
             | {
                 "sampling": [one | {"stop": list(one["stop"])} for one in sampling],  # as JSON has it
                 "assign": self.assign if isinstance(self.assign, str) else shares,
-            },
+            }
+            | ({"messages": self.asked.messages} if self.asked.before or self.asked.after else {}),
             versions=versions(),
         )
 

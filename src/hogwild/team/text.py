@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Any
 
@@ -17,6 +17,9 @@ THINKING = (("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<|START_THINKING
 
 MAX_BYTES = 4
 """A character has no more bytes than that: as many tokens that are none stay none."""
+
+Message = Mapping[str, Any]
+"""One turn of a chat, as chat templates take it: its ``role``, its ``content`` and perhaps more."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,12 @@ class Codec:
         self.forbidden_ids = sorted(special | unused | forged | set(self.end_ids))
         self.hash_ids = sorted(i for token, i in vocabulary.items() if token.startswith(("#", "<0x23>")))
 
-    def encode(self, text: str) -> list[int]:
-        """Tokens of a piece of prompt. Chat markers in it become the model's own special tokens."""
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+    def encode(self, text: str, *, whole: bool = False) -> list[int]:
+        """Tokens of a piece of prompt. Chat markers in it become the model's own special tokens.
+
+        A ``whole`` prompt gets what the tokenizer puts around every text, such as a token that begins it.
+        """
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=whole)
         return ids
 
     def decode(self, ids: list[int]) -> str:
@@ -75,11 +81,34 @@ class Codec:
             text = self.decode([i for i in ids if i not in self._marker_ids])
         return text
 
-    def chat(self, user: str) -> str:
-        """A prompt up to the point where the assistant begins to write."""
+    def chat(self, user: str, before: Sequence[Message] = (), after: Sequence[Message] = ()) -> str:
+        """A prompt up to the point where the assistant begins to write.
+
+        ``before`` and ``after`` are what stands around the user's message. A template that has no place for a system
+        message finds it at the beginning of the first one from the user.
+        """
+        messages = [*before, {"role": "user", "content": user}, *after]
         if not self.tokenizer.chat_template:
-            return f"{self.tokenizer.bos_token or ''}User: {user}{self.turns.assistant}"
-        return self._apply([{"role": "user", "content": user}])
+            return self._plain_chat(messages)
+        if messages[0]["role"] == "system" and not self._takes_system():
+            system, *messages = messages
+            place = next(place for place, one in enumerate(messages) if one["role"] == "user")
+            asked = {"role": "user", "content": f"{system['content']}\n\n{messages[place]['content']}"}
+            messages = [*messages[:place], asked, *messages[place + 1 :]]
+        return self._apply(messages)
+
+    def _plain_chat(self, messages: Sequence[Message]) -> str:
+        """A chat for a model without a template: each message behind the name of its role."""
+        texts = [f"{one['role'].capitalize()}: {one['content']}" for one in messages]
+        return (self.tokenizer.bos_token or "") + "\n\n".join(texts) + self.turns.assistant
+
+    def _takes_system(self) -> bool:
+        try:
+            return "@system@" in self._apply(
+                [{"role": "system", "content": "@system@"}, {"role": "user", "content": "?"}]
+            )
+        except ModelUnsupported:
+            return False
 
     def open_thoughts(self, prompt: str) -> str:
         """The prompt with the marker behind it that opens the model's thoughts, if it has any."""
@@ -91,9 +120,9 @@ class Codec:
         closing = self.thinking[1]
         return f"{self.open_thoughts(prompt)}\n{closing}\n\n" if closing else prompt
 
-    def _apply(self, messages: list[dict[str, str]]) -> str:
+    def _apply(self, messages: Sequence[Message]) -> str:
         try:
-            text: str = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            text: str = self.tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
         except Exception as error:  # whatever the template of a stranger raises
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelUnsupported(f"the model's chat template fails on a conversation: {reason}") from error

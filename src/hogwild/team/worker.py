@@ -62,6 +62,7 @@ class Member:
     from_private: bool = False  # what is pending is the last token of the private block: nobody else sees it
     step: int = 1
     written: int = 0  # tokens it has sampled
+    tokens: list[int] = field(default_factory=list)  # those tokens
     text: str = ""  # of the current step, prefix included
     prefix: str = ""  # what was put into its mouth at the start of the step
 
