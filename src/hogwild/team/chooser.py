@@ -42,8 +42,7 @@ class Chooser:
         """The next token from ``logits`` [vocab]. Depends on nothing but them, the seed, the worker and what it saw."""
         sampling = self.sampling(member)
         u = uniform(self._setup.settings.seed, member.index, member.written)
-        own = torch.tensor(member.tokens, dtype=torch.int64, device=logits.device) if sampling.counts else None
-        return sample(logits, sampling, u, seen, self._suppressed(member), own)
+        return sample(logits, sampling, u, seen, self._suppressed(member), _counted(member.tokens, sampling, logits))
 
     def seen(self, member: Member, row: Row, rows: Sequence[Row]) -> Tensor | None:
         """What the member sees in a pass, its own drafts last, if its sampling asks for it: int64 [N]."""
@@ -67,6 +66,11 @@ def seen_tokens(view: Sequence[Block], drafts: Mapping[int, int]) -> Tensor:
     """The tokens of a view, int64 [N], but for the last ``drafts`` of some blocks (by identity)."""
     tokens = [block.token_array[: len(block) - drafts.get(id(block), 0)] for block in view]
     return torch.from_numpy(np.concatenate(tokens)).to(view[0].pool.device)
+
+
+def _counted(written: Sequence[int], sampling: Sampling, logits: Tensor) -> Tensor | None:
+    """What a writer has written, int64 [N], where its sampling counts it."""
+    return torch.tensor(written, dtype=torch.int64, device=logits.device) if sampling.counts else None
 
 
 class Soloist:
@@ -104,7 +108,9 @@ class Soloist:
         if self._sampling.repetition_penalty != 1:
             seen = seen_tokens(self._view, {id(self._view[-1]): hidden})
         u = uniform(self._seed, self._number, len(self._written))
-        self._written.append(sample(self._given[self._place], self._sampling, u, seen))
+        logits = self._given[self._place]
+        written = _counted(self._written, self._sampling, logits)
+        self._written.append(sample(logits, self._sampling, u, seen, written=written))
         return self._written[-1]
 
     def _go_on(self, token: int) -> Play[None]:
