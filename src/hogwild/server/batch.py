@@ -1,0 +1,106 @@
+"""The teams behind one completion, and their answers while they come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from starlette.concurrency import run_in_threadpool
+
+from hogwild.server.orders import Order
+from hogwild.server.record import TeamRecord, news
+from hogwild.server.reply import Delta, Reply
+from hogwild.server.service import Service
+from hogwild.server.sse import KEEP_ALIVE
+
+
+class Batch:
+    """Teams whose answers one client waits for: whatever of them still runs is cancelled when it is closed.
+
+    Attributes: ``records`` and ``replies``, one for each choice, in order.
+    """
+
+    def __init__(self, service: Service, records: Sequence[TeamRecord], replies: Sequence[Reply]) -> None:
+        self._service = service
+        self.records = list(records)
+        self.replies = list(replies)
+
+    @classmethod
+    async def open(cls, service: Service, orders: Sequence[Order], key: str) -> Batch:
+        """Submit all teams of some orders: all of them, or none."""
+        makers = [make for order in orders for make in order.makers(service.engine)]
+        model = orders[0].model
+        submitting = asyncio.ensure_future(run_in_threadpool(service.submit, makers, key, model, kept=False))
+        try:
+            records = await asyncio.shield(submitting)
+        except asyncio.CancelledError:  # the client has gone, but the thread is at work
+            submitting.add_done_callback(partial(_drop, service))
+            raise
+        return cls(service, records, [Reply(order) for order in orders for _ in order.seeds])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        for record in self.records:
+            self._service.cancel(record)
+            self._service.forget(record)
+
+    async def begun(self) -> None:
+        """Wait until each team has begun, so that one that never will is told by its status. Raises `ApiError`."""
+        waiting = set(range(len(self.records)))
+        async for one in news(self.records):
+            if one is not None:
+                waiting.discard(one[0])
+            self._raise_errors()
+            if not waiting:
+                return
+        self._raise_errors()
+
+    async def deltas(self) -> AsyncIterator[tuple[int, Delta | None] | None]:
+        """What is added to the answers, each with the index of its choice, and no delta where that answer is complete.
+
+        None comes when nothing has for a while. A team whose answer is complete is cancelled. Raises `ApiError` where
+        a team ends without an answer.
+        """
+        async for one in news(self.records, KEEP_ALIVE):
+            if one is None:
+                yield None
+                continue
+            index, event = one
+            reply = self.replies[index]
+            had_ended = reply.ended
+            for delta in reply.read(event):
+                if not had_ended:
+                    yield index, delta
+            if reply.ended and not had_ended:
+                if event.kind != "finished":
+                    self._service.cancel(self.records[index])
+                yield index, None
+        self._raise_errors()
+
+    def _raise_errors(self) -> None:
+        for record, reply in zip(self.records, self.replies, strict=True):
+            if not reply.ended and (error := record.error()) is not None:
+                raise error
+
+    async def collect(self) -> None:
+        """Read all answers to their ends."""
+        await self.begun()
+        async for _ in self.deltas():
+            pass
+
+
+def _drop(service: Service, submitted: asyncio.Future[list[TeamRecord]]) -> None:
+    """Nobody waits for teams that were submitted just now."""
+    if not submitted.cancelled() and submitted.exception() is None:
+        Batch(service, submitted.result(), []).close()
