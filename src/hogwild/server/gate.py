@@ -22,6 +22,9 @@ from hogwild.server.sse import ClientGone
 GONE = 499
 """The status in the log where the client did not wait for an answer."""
 
+OPEN, OPEN_BELOW = ("/health", "/"), "/page/"
+"""Paths that need no key: the page's files hold no secret, it asks for the key itself."""
+
 BODY_SECONDS = 30
 """How long a body may take to come."""
 
@@ -44,12 +47,11 @@ def key_of(header: str | None, keys: Collection[str]) -> str | None:
 
 
 class Gate:
-    """The outermost ASGI layer. ``open_paths`` need no key."""
+    """The outermost ASGI layer. Everything but `OPEN` needs a key, where there are keys."""
 
-    def __init__(self, app: ASGIApp, service: Service, open_paths: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
         self._service = service
-        self._open = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
@@ -87,7 +89,8 @@ class Gate:
         host = headers.get("host", "").rsplit(":", 1)[0].strip("[]")
         if settings.hosts and host not in settings.hosts:
             raise ApiError(400, f"this server is not called {host[:100]!r}", code="wrong_host")
-        if not settings.api_keys or scope["path"] in self._open or scope["method"] == "OPTIONS":
+        path = scope["path"]
+        if not settings.api_keys or path in OPEN or path.startswith(OPEN_BELOW) or scope["method"] == "OPTIONS":
             return
         key = key_of(headers.get("authorization"), settings.api_keys)
         if key is None:

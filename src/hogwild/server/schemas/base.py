@@ -88,6 +88,7 @@ class ChatMessage(Asked):
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart] | None = None
+    name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
     reasoning_content: str | None = None
@@ -101,8 +102,9 @@ class ChatMessage(Asked):
         message: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role, "content": text}
         if self.tool_calls:
             message["tool_calls"] = [call.model_dump() for call in self.tool_calls]
-        if self.tool_call_id is not None:
-            message["tool_call_id"] = self.tool_call_id
+        for field in ("name", "tool_call_id"):
+            if getattr(self, field) is not None:
+                message[field] = getattr(self, field)
         return message
 
 
