@@ -20,7 +20,7 @@ from hogwild.server.run import Server, listen
 from hogwild.server.service import Service
 from hogwild.server.settings import ServerSettings
 
-NAME = "tiny"
+_FOR_TESTS: dict[str, Any] = {"name": "tiny", "grace": 0.0}
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Served:
 def served(engine: Engine, scheduler: Any = None, **settings: Any) -> Iterator[Served]:
     """Serve an engine. At the end all pages must be back, but for the prompts that are kept."""
     chosen = scheduler or scheduler_for(engine)
-    service = Service(engine, ServerSettings(**({"name": NAME, "grace": 0.0} | settings)), chosen)
+    service = Service(engine, ServerSettings(**_FOR_TESTS | settings), chosen)
     with listen("127.0.0.1", 0) as sock:
         server = Server(create_app(service), grace=0.0)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)

@@ -16,7 +16,8 @@ from hogwild.engine import Engine
 class StandInJob:
     def __init__(self, team: Team, key: str, deadline: float | None, sink: Any, done: Any) -> None:
         self.id, self.key, self.team = f"job-{id(self)}", key, team
-        self.state, self.error = "queued", None
+        self.state = "queued"
+        self.error: HogwildError | None = None
         self.sink, self.done = sink, done
         self.until = None if deadline is None else time.monotonic() + deadline
         self.cancelled = False
@@ -39,7 +40,7 @@ class StandInJob:
     def run(self) -> None:
         try:
             self.state = "running"
-            events = self.team.run()
+            events: Any = self.team.run()
             for event in events:
                 self.sink(event)
                 if self.cancelled or (self.until and time.monotonic() > self.until):
