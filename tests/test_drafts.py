@@ -255,9 +255,9 @@ def test_each_token_comes_from_the_view_that_its_worker_had(
     penalised = list[list[int]]()
     real = sampling_module.sample
 
-    def sampled(logits: Tensor, sampling: Sampling, u: float, seen: Any = None, suppressed: Any = None) -> int:
+    def sampled(logits: Tensor, sampling: Sampling, u: float, seen: Any = None, *others: Any, **named: Any) -> int:
         penalised.append(seen.tolist())
-        return real(logits, sampling, u, seen, suppressed)
+        return real(logits, sampling, u, seen, *others, **named)
 
     monkeypatch.setattr(chooser, "sample", sampled)
     team = Team(engine, "tick tock " * 9, 3, layout=layout, prompt=prompt, sampling=sampling, drafts=5)

@@ -32,6 +32,9 @@ RUN = 64
 _UNSET_TOP_K = 50
 """What transformers' ``generate`` takes for a ``top_k`` that a model's configuration leaves unset."""
 
+LEAST_LOGPROB = -9999.0
+"""What OpenAI reports of a token that cannot come; JSON has no infinity."""
+
 _DROPPED = -math.inf
 _NOTHING = (
     "no token can be chosen: the model's logits hold NaN or infinity (a damaged checkpoint, or numbers too large for "
@@ -256,11 +259,12 @@ def logprob(logits: Tensor, token: int, top: int) -> tuple[float, list[tuple[int
     """The log-probability of ``token``, and the ``top`` likeliest tokens with theirs, the likeliest first.
 
     It is the model's own distribution, the softmax of ``logits`` ``[V]`` as they are: before temperature, penalties and
-    masks, which is what OpenAI-compatible servers report (vLLM's ``raw_logprobs``). Natural logarithms.
+    masks, which is what OpenAI-compatible servers report (vLLM's ``raw_logprobs``). Natural logarithms, none below
+    `LEAST_LOGPROB`.
     """
     normal = logits.float() - logits.float().logsumexp(-1)  # [V]
-    values, ids = normal.topk(min(top, normal.shape[0]))
-    return float(normal[token]), list(zip(ids.tolist(), values.tolist(), strict=True))
+    values, ids = normal.clamp(min=LEAST_LOGPROB).topk(min(top, normal.shape[0]))
+    return max(float(normal[token]), LEAST_LOGPROB), list(zip(ids.tolist(), values.tolist(), strict=True))
 
 
 def uniform(seed: int, worker: int, index: int) -> float:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hogwild.engine import Block, Row
-from hogwild.sampling import Sampling, sample, uniform
+from hogwild.sampling import Sampling, logprob, sample, uniform
 from hogwild.team.ask import Play
 from hogwild.team.drafts import WRITER, Drafter, ask_drafted
+from hogwild.team.events import TopToken
+from hogwild.team.grammar import Grammar
 from hogwild.team.setup import Setup
 from hogwild.team.worker import Member
 
@@ -40,9 +43,18 @@ class Chooser:
 
     def choose(self, member: Member, logits: Tensor, seen: Tensor | None) -> int:
         """The next token from ``logits`` [vocab]. Depends on nothing but them, the seed, the worker and what it saw."""
-        sampling = self.sampling(member)
+        sampling, grammar = self.sampling(member), member.grammar
         u = uniform(self._setup.settings.seed, member.index, member.written)
-        return sample(logits, sampling, u, seen, self._suppressed(member), _counted(member.tokens, sampling, logits))
+        written = _counted(member.tokens, sampling, logits)
+        return sample(logits, sampling, u, seen, self._suppressed(member), written, _allowed(grammar, logits))
+
+    def report(self, logits: Tensor, token: int) -> dict[str, Any]:
+        """What the event of a token says of its probability, if the team was asked to: see `WrittenToken`."""
+        most, codec = self._setup.settings.logprobs, self._setup.codec
+        if most is None:
+            return {}
+        value, top = logprob(logits, token, most)
+        return {"logprob": value, "top": [TopToken(token=i, text=codec.decode([i]), logprob=one) for i, one in top]}
 
     def seen(self, member: Member, row: Row, rows: Sequence[Row]) -> Tensor | None:
         """What the member sees in a pass, its own drafts last, if its sampling asks for it: int64 [N]."""
@@ -73,11 +85,17 @@ def _counted(written: Sequence[int], sampling: Sampling, logits: Tensor) -> Tens
     return torch.tensor(written, dtype=torch.int64, device=logits.device) if sampling.counts else None
 
 
+def _allowed(grammar: Grammar | None, logits: Tensor) -> Tensor | None:
+    """What a grammar allows, bool [vocab], where the logits are."""
+    return None if grammar is None else grammar.allowed().to(logits.device)
+
+
 class Soloist:
     """One who writes alone into the last block of ``view``: the planner, the finisher.
 
     ``logits`` [vocab] are those after the view; ``number`` stands for the writer in its random numbers. ``drafter``
-    knows the writer as ``WRITER`` and has read what it is to draft from.
+    knows the writer as ``WRITER`` and has read what it is to draft from. ``grammar``
+    is told what is written by who gives it.
     """
 
     def __init__(
@@ -88,6 +106,7 @@ class Soloist:
         seed: int,
         number: int,
         drafter: Drafter | None = None,
+        grammar: Grammar | None = None,
     ) -> None:
         self._view = view
         self._given = logits[None]
@@ -95,9 +114,15 @@ class Soloist:
         self._seed = seed
         self._number = number
         self._drafter = drafter
+        self._grammar = grammar
         self._guess = list[int]()
         self._written = list[int]()
         self._place = 0  # of the next logits
+
+    @property
+    def logits(self) -> Tensor:
+        """Those that the last token was drawn from, [vocab]."""
+        return self._given[self._place]
 
     def write(self) -> Play[int]:
         """The next token. The one before is fed first, where no draft has done it."""
@@ -109,8 +134,8 @@ class Soloist:
             seen = seen_tokens(self._view, {id(self._view[-1]): hidden})
         u = uniform(self._seed, self._number, len(self._written))
         logits = self._given[self._place]
-        written = _counted(self._written, self._sampling, logits)
-        self._written.append(sample(logits, self._sampling, u, seen, written=written))
+        written, allowed = _counted(self._written, self._sampling, logits), _allowed(self._grammar, logits)
+        self._written.append(sample(logits, self._sampling, u, seen, written=written, allowed=allowed))
         return self._written[-1]
 
     def _go_on(self, token: int) -> Play[None]:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 from hogwild.team import events
 from hogwild.team.ask import Play
-from hogwild.team.events import Event
-from hogwild.team.finisher import Finisher
+from hogwild.team.finisher import Finisher, Tell
 from hogwild.team.progress import Progress
 from hogwild.team.setup import Setup
 from hogwild.team.workspace import Workspace
@@ -29,7 +28,7 @@ class Ending:
             yield events.BudgetReached(**progress.now(), reason=progress.reason or "stopped")
         decode_seconds = progress.decode_seconds
         space.held.free()
-        pieces = yield from self._ask(space, lambda piece: events.AnswerToken(**progress.now(), text=piece))
+        pieces = yield from self._ask(space, lambda **of: events.AnswerToken(**progress.now(), **of))
         progress.answer, text = self._conclude(space, pieces)
         yield events.Finished(
             **progress.now(),
@@ -60,7 +59,7 @@ class Ending:
         """Whether all that one worker alone has written is the answer."""
         return self._setup.solo and self._setup.settings.answer == "text"
 
-    def _ask(self, space: Workspace, tell: Callable[[str], Event] | None = None) -> Play[list[str]]:
+    def _ask(self, space: Workspace, tell: Tell | None = None) -> Play[list[str]]:
         """What the finisher writes: nothing where the answer is there."""
         if self._progress.answer is not None or self._all_is_said:
             return []

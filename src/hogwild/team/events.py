@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, TypeAdapter, model_serializer
 
 
 class BaseEvent(BaseModel):
@@ -50,7 +50,33 @@ class Planned(BaseEvent):
     parts: dict[str, list[str]]
 
 
-class Token(BaseEvent):
+class TopToken(BaseModel):
+    """One of the likeliest tokens at a place, its text alone, and the natural logarithm of its probability."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    token: int
+    text: str
+    logprob: float
+
+
+class WrittenToken(BaseEvent):
+    """What the events of written tokens share.
+
+    With the option ``logprobs``: ``logprob`` of the token and the ``top`` likeliest ones, of the model's distribution
+    before temperature, penalties and masks, as OpenAI-compatible servers report it. Without, a trace has neither.
+    """
+
+    logprob: float | None = None
+    top: list[TopToken] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = serialize(self)
+        return {key: value for key, value in written.items() if value is not None or key not in ("logprob", "top")}
+
+
+class Token(WrittenToken):
     """A worker wrote a token. ``text`` is what became readable by it, and may be empty."""
 
     kind: Literal["token"] = "token"
@@ -101,6 +127,27 @@ class Said(BaseEvent):
     text: str
 
 
+class ToolCalled(BaseEvent):
+    """A worker called a tool, and writes no more until the result is there. ``arguments`` is JSON as it wrote it."""
+
+    kind: Literal["tool_called"] = "tool_called"
+    worker: str
+    step: int
+    call: str
+    name: str
+    arguments: str
+
+
+class ToolReturned(BaseEvent):
+    """The result of the call has been put behind it, and the worker goes on."""
+
+    kind: Literal["tool_returned"] = "tool_returned"
+    worker: str
+    step: int
+    call: str
+    result: str
+
+
 class WorkerJoined(BaseEvent):
     """A worker joined the running team."""
 
@@ -141,10 +188,11 @@ class BudgetReached(BaseEvent):
     reason: str
 
 
-class AnswerToken(BaseEvent):
-    """The finisher wrote a piece of the final answer."""
+class AnswerToken(WrittenToken):
+    """The finisher wrote a token of the final answer (-1 in traces of old). ``text`` is as in `Token`."""
 
     kind: Literal["answer_token"] = "answer_token"
+    token: int = -1
     text: str
 
 
@@ -172,6 +220,8 @@ Event = Annotated[
     | StepsDropped
     | CheckAsked
     | Said
+    | ToolCalled
+    | ToolReturned
     | WorkerJoined
     | WorkerLeft
     | AnswerFound

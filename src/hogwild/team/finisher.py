@@ -13,9 +13,10 @@ from hogwild.errors import CacheFull, WindowError
 from hogwild.sampling import Sampling
 from hogwild.team.answer import boxed, find_answer
 from hogwild.team.ask import Play, ask
-from hogwild.team.chooser import Soloist
+from hogwild.team.chooser import Chooser, Soloist
 from hogwild.team.drafts import WRITER, Drafter
 from hogwild.team.events import Event
+from hogwild.team.grammar import Grammar
 from hogwild.team.layout import Layout, shown
 from hogwild.team.setup import Setup
 from hogwild.team.text import Reader
@@ -24,21 +25,25 @@ from hogwild.team.workspace import Workspace
 ANSWERER = -1
 """The finisher's number where workers have theirs: it draws random numbers of its own."""
 
+Tell = Callable[..., Event]
+"""Makes an event of a token, its text, and what `Chooser.report` says of it."""
+
 GREEDY = Sampling(temperature=0.0)
 
 
 class Finisher:
     """Asks for the final answer of one team. The form ``text`` uses the team's sampling; the others are greedy."""
 
-    def __init__(self, setup: Setup, layout: Layout, sampling: Sampling) -> None:
+    def __init__(self, setup: Setup, layout: Layout, chooser: Chooser, sampling: Sampling) -> None:
+        self._chooser = chooser
         self._setup = setup
         self._engine = setup.engine
         self._layout = layout
         self._form = setup.settings.answer
         self._sampling = sampling if self._form == "text" else GREEDY
 
-    def ask(self, space: Workspace, tell: Callable[[str], Event] | None = None) -> Play[list[str]]:
-        """The pieces of the answer's text, as far as there is room for one; ``tell`` makes an event of each.
+    def ask(self, space: Workspace, tell: Tell | None = None) -> Play[list[str]]:
+        """The pieces of the answer's text, as far as there is room for one; ``tell`` makes their events.
 
         Frees all that it allocates, even when it is not run to the end.
         """
@@ -53,8 +58,9 @@ class Finisher:
             drafter.read(WRITER, asked)
             blocks.append(self._engine.block())
             logits = yield from ask([Row(blocks, asked)])
-            writer = Soloist(blocks, logits[0], self._sampling, settings.seed, ANSWERER, drafter)
-            yield from self._write(writer, pieces, tell)
+            grammar = None if self._setup.schema is None else self._setup.schema.begin()
+            writer = Soloist(blocks, logits[0], self._sampling, settings.seed, ANSWERER, drafter, grammar)
+            yield from self._write(writer, grammar, pieces, tell)
         except (CacheFull, WindowError):
             pass  # what there is counts
         finally:
@@ -84,17 +90,21 @@ class Finisher:
         if rows:
             yield from ask(rows)
 
-    def _write(self, writer: Soloist, pieces: list[str], tell: Callable[[str], Event] | None) -> Play[None]:
+    def _write(self, writer: Soloist, grammar: Grammar | None, pieces: list[str], tell: Tell | None) -> Play[None]:
         """Add pieces of text until the model ends its turn or the form is complete."""
         codec, reader = self._setup.codec, Reader(self._setup.codec)
         for _ in range(self._setup.settings.longest_answer):
             token = yield from writer.write()
             if token in codec.end_ids:
                 return
+            if grammar is not None:
+                grammar.push(token)
             pieces.append(reader.push(token))
             if tell is not None:
-                yield tell(pieces[-1])
-            if is_complete(self._form, "".join(pieces)):
+                yield tell(token=token, text=pieces[-1], **self._chooser.report(writer.logits, token))
+            text = "".join(pieces)
+            done = is_complete(self._form, text) if grammar is None else grammar.done
+            if done or any(stop in text for stop in self._sampling.stop):
                 return
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -20,14 +20,20 @@ from hogwild.team.steps import ends_step
 from hogwild.team.worker import Member
 from hogwild.team.workspace import FinishedStep, Workspace
 
+Ends = Literal["", "step", "work", "turn"]
+
 
 @dataclass(frozen=True)
 class Written:
-    """A token that a worker wrote: what became readable by it, and whether it ends a step, its work, or its turn."""
+    """A token that a worker wrote: what became readable by it, and whether it ends a step, its work, or its turn.
+
+    ``report`` is what its event says of its probability.
+    """
 
     token: int
     text: str
-    ends: Literal["", "step", "work", "turn"]
+    ends: Ends
+    report: Mapping[str, Any]
 
 
 class Scribe:
@@ -50,22 +56,26 @@ class Scribe:
         for place, one in enumerate(logits):
             hidden = len(drafts) - place
             token = self._chooser.choose(member, one, None if seen is None else seen[: len(seen) - hidden])
-            written.append(self._read(member, token))
+            written.append(self._read(member, token, self._chooser.report(one, token)))
             if written[-1].ends or not hidden or token != drafts[place]:
                 break
         return written
 
-    def _read(self, member: Member, token: int) -> Written:
+    def _read(self, member: Member, token: int, report: Mapping[str, Any]) -> Written:
         member.written += 1
         member.tokens.append(token)
         if token in self._setup.codec.end_ids:
             member.pending = []
-            return Written(token, "", "turn")
+            return Written(token, "", "turn", report)
+        if member.grammar is not None:
+            member.grammar.push(token)
         piece = member.reader.push(token)
         step = ends_step(member.body, piece)
         member.text += piece
         member.pending = [token]
-        return Written(token, piece, "work" if self._chooser.stopped(member) else "step" if step else "")
+        done = self._chooser.stopped(member) or (member.grammar is not None and member.grammar.done)
+        ends: Ends = "work" if done else "step" if step else ""
+        return Written(token, piece, ends, report)
 
     def commit(self, space: Workspace, member: Member, row: Row, written: Sequence[Written]) -> Play[None]:
         """Drop the drafts that a worker has not written, tell what it has, and end its step or its work after that.
@@ -79,7 +89,7 @@ class Scribe:
         for one in written:
             if one.ends != "turn":
                 now = self._progress.now(worker=member.name, step=member.step)
-                yield events.Token(**now, token=one.token, text=one.text)
+                yield events.Token(**now, token=one.token, text=one.text, **one.report)
         with self._progress.limits():
             if written[-1].ends in ("turn", "work"):
                 yield from self._end_work(space, member)

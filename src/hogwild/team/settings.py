@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,12 @@ ON_FULL = ("stop", "drop")
 
 ANSWER_TOKENS = {"number": 16, "boxed": 64, "code": 1024, "text": 256}
 """The most tokens that an answer of each form may take."""
+
+SCHEMA_TOKENS = 512
+"""The same where the answer follows a schema."""
+
+MOST_LOGPROBS = 20
+"""The most of the likeliest tokens that are told, as in OpenAI's API."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,8 @@ class Settings:
         prompt: a packaged prompt set or a folder.
         answer: the form of the final answer: ``text``, ``boxed``, ``number`` or ``code``. A finished step that holds
             an answer of one of the last three ends the run.
-        answer_tokens: the most tokens that the finisher writes; by default 256, 64, 16 or 1,024 by form.
+        answer_tokens: the most tokens that the finisher writes; by default 256, 64, 16 or 1,024 by form, and 512
+            with a schema.
         on_full: what to do before a view outgrows the model: ``stop``, or ``drop`` the oldest steps.
         snapshots: budgets, in passes, at which the finisher is asked without stopping.
         check_every: tokens, summed over workers, between two questions about redundant work; 0 for none.
@@ -34,6 +41,9 @@ class Settings:
             written are, and so it may write several in a pass. 0 guesses none.
         share_prompts: what another team's prompt began with in the same way, token by token, is not read again. Without
             it, the time to the first token does not tell whether anybody has asked the same before.
+        logprobs: tell the log-probability of every written token, and so many of the likeliest ones (0 to 20).
+        schema: a JSON schema that the answer follows: what the finisher writes, or all that one worker alone writes.
+            It is one line of JSON, and the turn ends with it; a budget or a stop text may cut it off.
         raw: the task is the whole prompt as it is, with no chat around it; for one worker with no role of its own.
     """
 
@@ -49,6 +59,8 @@ class Settings:
     drafts: int = 0
     share_prompts: bool = True
     raw: bool = False
+    logprobs: int | None = None
+    schema: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         _at_least("budget", self.budget, 1)
@@ -59,6 +71,14 @@ class Settings:
         _one_of("on_full", self.on_full, ON_FULL)
         if self.answer_tokens is not None:
             _at_least("answer_tokens", self.answer_tokens, 1)
+        if self.logprobs is not None:
+            _at_least("logprobs", self.logprobs, 0)
+            if self.logprobs > MOST_LOGPROBS:
+                raise OptionError(f"logprobs is {self.logprobs}: give at most {MOST_LOGPROBS}")
+        if self.schema is not None and not isinstance(self.schema, Mapping):
+            raise OptionError(f"schema is {self.schema!r}: give a JSON schema as a dict")
+        if self.schema is not None and self.answer != "text":
+            raise OptionError(f"answer is {self.answer!r}, but with a schema it is JSON: leave answer as it is")
         if not isinstance(self.share_prompts, bool):
             raise OptionError(f"share_prompts is {self.share_prompts!r}: give True or False")
         if not isinstance(self.snapshots, (tuple, list)):
@@ -73,7 +93,7 @@ class Settings:
     @property
     def longest_answer(self) -> int:
         """The most tokens that the finisher writes."""
-        return self.answer_tokens or ANSWER_TOKENS[self.answer]
+        return self.answer_tokens or (ANSWER_TOKENS[self.answer] if self.schema is None else SCHEMA_TOKENS)
 
     def as_dict(self) -> dict[str, Any]:
         """For a trace: as JSON has it."""

@@ -9,6 +9,7 @@ from hogwild.engine import PREFILL_CHUNK, Block, Engine, Row
 from hogwild.errors import WindowError
 from hogwild.team.ask import Play, ask, feed
 from hogwild.team.events import Event
+from hogwild.team.grammar import Schema
 from hogwild.team.messages import Conversation
 from hogwild.team.parts import Part
 from hogwild.team.prompts import PIECES, PromptSet
@@ -26,7 +27,7 @@ class Setup:
 
     Attributes: ``names`` of all workers so far, ``parts`` of each that has some, ``asked``, ``task`` and
     ``shown_task``, which is what the workers see of it. What a person wrote, names and parts too, is harmless when it
-    gets into a prompt.
+    gets into a prompt. ``schema``, if there is one, is what the answer follows.
     """
 
     def __init__(
@@ -48,6 +49,8 @@ class Setup:
         self._first = workers[0]
         self.parts: dict[str, list[Part]] = {}
         self.shown_task = self.task
+        wanted = settings.schema
+        self.schema = None if wanted is None else Schema(codec, engine.vocab_size, wanted)
 
     @property
     def solo(self) -> bool:
@@ -63,6 +66,7 @@ class Setup:
         """Render a piece of the prompt with what every piece may use."""
         harmless = self.codec.harmless
         common: dict[str, Any] = {"names": list(map(harmless, self.names)), "n": len(self.names)}
+        common["schema"] = "" if self.schema is None else harmless(self.schema.text)
         common |= {"form": self.settings.answer, "task": self.shown_task, "parts": self.all_parts()}
         shown = {key: harmless(value) if isinstance(value, str) else value for key, value in fields.items()}
         return self.prompts.render(piece, **(common | shown))
@@ -125,6 +129,8 @@ class Setup:
         for worker in workers:
             member = Member(worker, self.names.index(worker.name), self.engine.block(), Reader(self.codec))
             texts += self._lay_out(member)
+            if self.schema is not None and self.solo:
+                member.grammar = self.schema.begin()
             members.append(member)
         try:
             yield from self._write(space, texts)
@@ -163,6 +169,7 @@ class Setup:
 
     def set_apart(self, space: Workspace, member: Member) -> Play[None]:
         """Another one has joined a worker that was alone: what it has written gets its name, and a gap before it."""
+        member.grammar = None  # the finisher writes the answer now
         name = self.text("step", me=member.name, step=1, parts=self.parts.get(member.name, []))
         member.gap, member.private = self.engine.block(), self.engine.block()
         yield from self._write(space, [(member.gap, f"\n\n{name}"), (member.private, "\n\n")])

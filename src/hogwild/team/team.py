@@ -89,7 +89,7 @@ class Team:
         self.progress = Progress({worker.name: 0 for worker in self.workers})
         self.chooser = Chooser(self.setup, self.sampling)
         self.scribe = Scribe(self.setup, self.layout, self.chooser, self.progress)
-        self.finisher = Finisher(self.setup, self.layout, self.sampling)
+        self.finisher = Finisher(self.setup, self.layout, self.chooser, self.sampling)
         self.ending = Ending(self.setup, self.finisher, self.progress)
         self.drafter = Drafter(self.settings.drafts)
         self.assign = assign

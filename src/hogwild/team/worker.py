@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hogwild.engine import Block, Row
 from hogwild.errors import OptionError
 from hogwild.sampling import Sampling
+from hogwild.team.grammar import Grammar
 from hogwild.team.text import Reader, is_text
 
 MAX_WORKERS = 16
@@ -60,6 +61,7 @@ class Member:
     gap: Block | None = None  # others see it before its first words, which stand right behind its private block
     pending: list[int] = field(default_factory=list)  # tokens to feed in the next pass
     from_private: bool = False  # what is pending is the last token of the private block: nobody else sees it
+    grammar: Grammar | None = None  # what all that it writes must follow
     step: int = 1
     written: int = 0  # tokens it has sampled
     tokens: list[int] = field(default_factory=list)  # those tokens
