@@ -126,8 +126,8 @@ def test_all_that_one_worker_alone_writes_follows_it_and_ends_with_it(drafts: in
 
 def test_the_prompt_of_one_worker_is_as_it_would_be_without() -> None:
     prompts = []
-    for options in ({}, {"schema": LIST}):
-        team = Team(tiny_team_engine(), "A list.", 1, **options)
+    for schema in (None, LIST):
+        team = Team(tiny_team_engine(), "A list.", 1, schema=schema)
         list(team.prepare())
         assert team.space is not None
         prompts.append(team.space.prompt.tokens)
