@@ -51,9 +51,10 @@ class FakeTeam:
 
 
 class FakeServer:
-    """``app`` is the server; ``teams`` what was started; ``pace`` seconds between two events; ``hold`` stops the story."""
+    """``app`` is the server; ``teams`` what was started; ``pace`` seconds between events; ``hold`` where it waits."""
 
     def __init__(self, story: Sequence[Told], *, pace: float = 0.002, key: str = "") -> None:
+        self.url = ""
         self.story = list(story)
         self.pace = pace
         self.key = key
@@ -123,42 +124,42 @@ class FakeServer:
         self._team_routes(app)
 
     def _team_routes(self, app: FastAPI) -> None:
-        @app.get("/v1/teams/{id}")
-        def one(id: str) -> Response:
-            return JSONResponse(self.teams[id].summary()) if id in self.teams else refuse(404, "no such team")
+        @app.get("/v1/teams/{team}")
+        def one(team: str) -> Response:
+            return JSONResponse(self.teams[team].summary()) if team in self.teams else refuse(404, "no such team")
 
-        @app.get("/v1/teams/{id}/events")
-        async def events(id: str, request: Request) -> Response:
-            if id not in self.teams:
+        @app.get("/v1/teams/{team}/events")
+        async def events(team: str, request: Request) -> Response:
+            if team not in self.teams:
                 return refuse(404, "no such team")
             after = int(request.headers.get("last-event-id", "0"))
-            return StreamingResponse(self._stream(self.teams[id], after), media_type="text/event-stream")
+            return StreamingResponse(self._stream(self.teams[team], after), media_type="text/event-stream")
 
-        @app.post("/v1/teams/{id}/say")
-        def say(id: str, message: Told) -> Told:
-            self.teams[id].tell(kind="said", name=message.get("name", "You"), text=message["text"])
+        @app.post("/v1/teams/{team}/say")
+        def say(team: str, message: Told) -> Told:
+            self.teams[team].tell(kind="said", name=message.get("name", "You"), text=message["text"])
             return {}
 
-        @app.post("/v1/teams/{id}/stop")
-        def stop(id: str) -> Told:
-            self.teams[id].stopped = True
+        @app.post("/v1/teams/{team}/stop")
+        def stop(team: str) -> Told:
+            self.teams[team].stopped = True
             return {}
 
-        @app.delete("/v1/teams/{id}")
-        def cancel(id: str) -> Told:
-            self.teams[id].tell(kind="cancelled")
-            self.teams[id].state = "cancelled"
+        @app.delete("/v1/teams/{team}")
+        def cancel(team: str) -> Told:
+            self.teams[team].tell(kind="cancelled")
+            self.teams[team].state = "cancelled"
             return {}
 
-        @app.post("/v1/teams/{id}/workers")
-        def join(id: str, worker: Told) -> Told:
-            self.teams[id].tell(kind="worker_joined", worker=worker["name"])
-            self.teams[id].tell(kind="step_started", worker=worker["name"], step=1, text="Hello. ")
+        @app.post("/v1/teams/{team}/workers")
+        def join(team: str, worker: Told) -> Told:
+            self.teams[team].tell(kind="worker_joined", worker=worker["name"])
+            self.teams[team].tell(kind="step_started", worker=worker["name"], step=1, text="Hello. ")
             return {}
 
-        @app.delete("/v1/teams/{id}/workers/{name}")
-        def leave(id: str, name: str) -> Told:
-            self.teams[id].tell(kind="worker_left", worker=name, reason="asked")
+        @app.delete("/v1/teams/{team}/workers/{name}")
+        def leave(team: str, name: str) -> Told:
+            self.teams[team].tell(kind="worker_left", worker=name, reason="asked")
             return {}
 
 
@@ -172,7 +173,7 @@ def serving(app: FastAPI) -> Iterator[str]:
     """Serve on a free port of the loopback address; gives the address of the server."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:

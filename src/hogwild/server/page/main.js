@@ -4,7 +4,7 @@
 //   #trace       the trace that was opened from a file, kept in this tab
 //   #trace=PATH  a trace that this very server has
 
-import { byId, setText } from "./dom.js";
+import { byId, h, setText } from "./dom.js";
 import { Home } from "./home.js";
 import { parseTrace } from "./run.js";
 import { apiKey, onKeyWanted, setApiKey } from "./server.js";
@@ -119,8 +119,9 @@ function setUpTheme() {
     if (theme === "system") delete root.dataset.theme;
     else root.dataset.theme = theme;
     localStorage.setItem("hogwild-theme", theme);
-    setText(byId("theme-button"), { system: "◐ Auto", light: "☀ Light", dark: "☾ Dark" }[theme]);
-    byId("theme-button").setAttribute("aria-label", `Theme: ${theme}`);
+    const [sign, name] = { system: ["◐", "Auto"], light: ["☀", "Light"], dark: ["☾", "Dark"] }[theme];
+    const rest = h("span", { class: "hidden" }, " theme");
+    byId("theme-button").replaceChildren(h("span", { "aria-hidden": "true" }, sign), ` ${name}`, rest);
   };
   set(root.dataset.theme ?? "system");
   byId("theme-button").addEventListener("click", () => {
