@@ -14,6 +14,7 @@ from hogwild.server import errors
 from hogwild.server.gate import Gate
 from hogwild.server.routes import chat, completions, events, meta, responses, teams
 from hogwild.server.service import Service
+from hogwild.server.web import add_page
 
 
 def create_app(service: Service) -> FastAPI:
@@ -42,6 +43,7 @@ def create_app(service: Service) -> FastAPI:
     errors.install(app)
     for module in (chat, completions, responses, teams, events, meta):
         app.include_router(module.router)
+    add_page(app)
     app.add_middleware(Gate, service=service)
     if settings.cors:
         app.add_middleware(
