@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,8 @@ class Chooser:
         sampling, grammar = self.sampling(member), member.grammar
         u = uniform(self._setup.settings.seed, member.index, member.written)
         written = _counted(member.tokens, sampling, logits)
-        return sample(logits, sampling, u, seen, self._suppressed(member), written, _allowed(grammar, logits))
+        draw = partial(sample, logits, sampling, u, seen, self._suppressed(member), written, _allowed(grammar, logits))
+        return self._setup.record.draw(member.index, member.written, draw)
 
     def report(self, logits: Tensor, token: int) -> dict[str, Any]:
         """What the event of a token says of its probability, if the team was asked to: see `WrittenToken`."""
@@ -93,9 +95,9 @@ def _allowed(grammar: Grammar | None, logits: Tensor) -> Tensor | None:
 class Soloist:
     """One who writes alone into the last block of ``view``: the planner, the finisher.
 
-    ``logits`` [vocab] are those after the view; ``number`` stands for the writer in its random numbers. ``drafter``
-    knows the writer as ``WRITER`` and has read what it is to draft from. ``grammar``
-    is told what is written by who gives it.
+    ``logits`` [vocab] are those after the view; ``number`` stands for the writer in its random numbers, ``writer`` in
+    the record. ``drafter`` knows the writer as ``WRITER`` and has read what it is to draft from. ``grammar`` is told
+    what is written by who gives it.
     """
 
     def __init__(
@@ -103,16 +105,18 @@ class Soloist:
         view: Sequence[Block],
         logits: Tensor,
         sampling: Sampling,
-        seed: int,
+        setup: Setup,
         number: int,
+        writer: Hashable,
         drafter: Drafter | None = None,
         grammar: Grammar | None = None,
     ) -> None:
         self._view = view
         self._given = logits[None]
         self._sampling = sampling
-        self._seed = seed
+        self._setup = setup
         self._number = number
+        self._writer = writer
         self._drafter = drafter
         self._grammar = grammar
         self._guess = list[int]()
@@ -132,10 +136,11 @@ class Soloist:
         seen = None
         if self._sampling.repetition_penalty != 1:
             seen = seen_tokens(self._view, {id(self._view[-1]): hidden})
-        u = uniform(self._seed, self._number, len(self._written))
-        logits = self._given[self._place]
+        index, logits = len(self._written), self._given[self._place]
+        u = uniform(self._setup.settings.seed, self._number, index)
         written, allowed = _counted(self._written, self._sampling, logits), _allowed(self._grammar, logits)
-        self._written.append(sample(logits, self._sampling, u, seen, written=written, allowed=allowed))
+        draw = partial(sample, logits, self._sampling, u, seen, written=written, allowed=allowed)
+        self._written.append(self._setup.record.draw(self._writer, index, draw))
         return self._written[-1]
 
     def _go_on(self, token: int) -> Play[None]:

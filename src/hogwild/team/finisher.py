@@ -39,6 +39,7 @@ class Finisher:
         self._setup = setup
         self._engine = setup.engine
         self._layout = layout
+        self._asked = 0  # how many times
         self._form = setup.settings.answer
         self._sampling = sampling if self._form == "text" else GREEDY
 
@@ -48,6 +49,7 @@ class Finisher:
         Frees all that it allocates, even when it is not run to the end.
         """
         blocks, pieces, settings = list[Block](), list[str](), self._setup.settings
+        self._asked += 1
         try:
             yield from self._read_transcript(space, blocks)
             # A drafter of its own: what the team drafts must not depend on whether somebody asked for a snapshot.
@@ -58,9 +60,12 @@ class Finisher:
             drafter.read(WRITER, asked)
             blocks.append(self._engine.block())
             logits = yield from ask([Row(blocks, asked)])
-            grammar = None if self._setup.schema is None else self._setup.schema.begin()
-            writer = Soloist(blocks, logits[0], self._sampling, settings.seed, ANSWERER, drafter, grammar)
-            yield from self._write(writer, grammar, pieces, tell)
+            grammar, writer = (
+                None if self._setup.schema is None else self._setup.schema.begin(),
+                (ANSWERER, self._asked),
+            )
+            soloist = Soloist(blocks, logits[0], self._sampling, self._setup, ANSWERER, writer, drafter, grammar)
+            yield from self._write(soloist, grammar, pieces, tell)
         except (CacheFull, WindowError):
             pass  # what there is counts
         finally:

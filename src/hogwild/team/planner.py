@@ -33,7 +33,7 @@ def plan_parts(setup: Setup, sampling: Sampling, stopped: Callable[[], bool]) ->
     try:
         question = codec.skip_thoughts(codec.chat(setup.text("plan", limit=limit)))
         logits = yield from ask([Row([block], codec.encode(question))])
-        writer = Soloist([block], logits[0], sampling, settings.seed, PLANNER)
+        writer = Soloist([block], logits[0], sampling, setup, PLANNER, PLANNER)
         while len(written) < min(PLAN_TOKENS, settings.budget // 2):
             token = yield from writer.write()
             if token in codec.end_ids or stopped():

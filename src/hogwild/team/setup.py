@@ -13,6 +13,7 @@ from hogwild.team.grammar import Schema
 from hogwild.team.messages import Conversation
 from hogwild.team.parts import Part
 from hogwild.team.prompts import PIECES, PromptSet
+from hogwild.team.record import Record
 from hogwild.team.settings import Settings
 from hogwild.team.text import Codec, Reader, Turns
 from hogwild.team.worker import Member, Worker
@@ -26,8 +27,8 @@ class Setup:
     """Makes the blocks of a team. Text comes from the prompt set, tokens from the codec.
 
     Attributes: ``names`` of all workers so far, ``parts`` of each that has some, ``asked``, ``task`` and
-    ``shown_task``, which is what the workers see of it. What a person wrote, names and parts too, is harmless when it
-    gets into a prompt. ``schema``, if there is one, is what the answer follows.
+    ``shown_task``, which is what the workers see of it, ``record`` of all that is drawn. What a person wrote, names and
+    parts too, is harmless when it gets into a prompt. ``schema``, if there is one, is what the answer follows.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Setup:
         self.shown_task = self.task
         wanted = settings.schema
         self.schema = None if wanted is None else Schema(codec, engine.vocab_size, wanted)
+        self.record = Record()
 
     @property
     def solo(self) -> bool:

@@ -7,9 +7,11 @@ for event in team.run():
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from hogwild.engine import Engine, Row
@@ -38,7 +40,8 @@ from hogwild.team.worker import MAX_WORKERS, Member, Worker, check_name, make_wo
 from hogwild.team.workspace import Workspace
 
 Assign = str | Sequence[str | Sequence[str]]
-Request = Callable[[Workspace], Play[None]]
+Request = Callable[["Team", Workspace], Play[None]]
+"""What was asked of a running team: a method of it, with what it needs, which no other run of it knows."""
 
 LONGEST_SAY = 0.25
 """The share of the model's positions that one message, or the role of a worker that joins, may take."""
@@ -69,6 +72,7 @@ class Team:
         names: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
+        self._given = {name: value for name, value in locals().items() if name not in ("self", "options")} | options
         if sampling is not None and not isinstance(sampling, Sampling):
             raise OptionError(f"sampling is {sampling!r}: give a Sampling, or None for the model's own")
         self.engine = engine
@@ -97,8 +101,10 @@ class Team:
             self.setup.share_out(deal(assign, len(self.workers)))
         self.space: Workspace | None = None
         self._room = 0  # tokens that a view may have
-        self._requests: deque[Request] = deque()
-        self._stop_asked = False
+        # Each with the time of the record after which it may be done; and those that were done, with theirs.
+        self._requests: deque[tuple[int, Request]] = deque()
+        self._done: list[tuple[int, Request]] = []
+        self._stop_from = self._stopped = math.inf  # the time after which it may stop, and when it did
 
     @property
     def passes(self) -> int:
@@ -157,8 +163,11 @@ class Team:
         yield from self._prepare()
         space = self._space()
         with self.progress.limits():
-            while self._requests and not self.reason:
-                yield from self._requests.popleft()(space)
+            now = self.setup.record.tick()
+            while self._requests and not self.reason and self._requests[0][0] < now:
+                _, request = self._requests.popleft()
+                self._done.append((now - 1, request))
+                yield from request(self, space)
             if not space.members:
                 self.progress.stop("done")
             if self._stopping():
@@ -237,15 +246,37 @@ class Team:
         if self.space is not None:
             self.space.free()
 
+    def again(self) -> Team:
+        """The same team, not yet begun: its play does what this one has done, with the same tokens, and goes on.
+
+        What was asked of this one happens at the same times; what is asked of the new one, after all that.
+        """
+        twin = type(self)(**self._given)
+        twin.setup.record = self.setup.record.again()
+        twin.progress.written = dict.fromkeys(self.progress.written, 0)
+        twin._requests.extend([*self._done, *((twin.setup.record.end, request) for _, request in self._requests)])
+        stops = self._stop_from < math.inf
+        twin._stop_from = self._stopped if self._stopped < math.inf else twin.setup.record.end if stops else math.inf
+        return twin
+
+    def rewind(self) -> None:
+        """Free all blocks and become `again`, ready to play. Nobody may ask for anything meanwhile."""
+        self.close()
+        vars(self).update(vars(self.again()))
+
     # What may be asked for while it runs, from any thread or signal handler: it happens between two passes.
 
     def stop(self) -> None:
         """Stop after the current pass and ask for the final answer."""
-        self._stop_asked = True
+        self._stop_from = min(self._stop_from, self.setup.record.end)
 
     def _stopping(self) -> bool:
         """Whether anybody has asked: processes that share a model stop after the same pass."""
-        return self.engine.ranks.any(self._stop_asked)  # nothing is written back: a signal may come meanwhile
+        now = self.setup.record.tick()
+        stopping = self.engine.ranks.any(self._stop_from < now)
+        if stopping:
+            self._stopped = min(self._stopped, now - 1)
+        return stopping
 
     def say(self, text: str, name: str = "You") -> None:
         """Put a person's message into the shared history; every worker sees it in the next pass.
@@ -259,7 +290,7 @@ class Team:
         if not text:
             raise OptionError("text is empty: a message says something")
         self._check_length("text", text)
-        self._requests.append(lambda space: self._say(space, name, text))
+        self._ask_for(partial(Team._say, name=name, text=text))
 
     def join(self, worker: Worker) -> None:
         """Let one more worker join. Raises `OptionError` for the 17th, a name that was had, a very long role."""
@@ -271,18 +302,16 @@ class Team:
             raise OptionError(f"name is {worker.name!r}, which a worker of this team has or had")
         self._check_length("prompt", f"{worker.prompt or ''}{worker.opening or ''}")
         self.progress.written[worker.name] = 0
-        self._requests.append(lambda space: self._join(space, worker))
+        self._ask_for(partial(Team._join, worker=worker))
 
     def leave(self, name: str) -> None:
         """Let a worker leave; its finished steps stay. Raises `OptionError` for a name that no worker had."""
         if name not in self.progress.written:
             raise OptionError(f"no worker is called {name!r}; the team has {', '.join(self.progress.written)}")
+        self._ask_for(partial(Team._leave, name=name))
 
-        def request(space: Workspace) -> Play[None]:
-            for member in [member for member in space.members if member.name == name]:
-                yield from self.scribe.remove(space, member, "asked")
-
-        self._requests.append(request)
+    def _ask_for(self, request: Request) -> None:
+        self._requests.append((self.setup.record.end, request))
 
     def _check_length(self, field: str, text: str) -> None:
         length, longest = len(self.codec.encode(clean(text))), int(self.engine.max_positions * LONGEST_SAY)
@@ -296,6 +325,10 @@ class Team:
             yield from self.scribe.tell(space, name, said)
             self.drafter.read("", self.codec.encode(said))
             yield events.Said(**self.progress.now(), name=name, text=text)
+
+    def _leave(self, space: Workspace, name: str) -> Play[None]:
+        for member in [member for member in space.members if member.name == name]:
+            yield from self.scribe.remove(space, member, "asked")
 
     def _join(self, space: Workspace, worker: Worker) -> Play[None]:
         words = self.codec.encode(self.codec.harmless(f"{worker.prompt or ''}{worker.opening or ''}"))
