@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fakes import prompt_folder, tiny_team_engine
-from hogwild import Engine, Sampling, Team, Worker
+from hogwild import Engine, Sampling, Team, Worker, sampling
 from hogwild.errors import HogwildError, OptionError
 from hogwild.team import chooser
 from hogwild.team.ask import Ask, done
