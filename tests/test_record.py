@@ -86,7 +86,7 @@ def test_a_run_that_is_done_again_is_the_same_run(
     wish(team, later)  # while it is away
     twin = team.again()
     with pytest.MonkeyPatch.context() as patch:
-        real = chooser.sample
+        real = sampling.sample
 
         def sample(*arguments: Any) -> int:
             assert twin.setup.record.time >= known, "what is known is not sampled again"
