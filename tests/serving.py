@@ -9,12 +9,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
+import pytest
 
+from hogwild import Team
 from hogwild.engine import Engine
+from hogwild.server import orders
 from hogwild.server.app import create_app
 from hogwild.server.run import Server, listen
 from hogwild.server.service import Service
@@ -76,6 +81,11 @@ def served(engine: Engine, scheduler: Any = None, **settings: Any) -> Iterator[S
             thread.join(30)
     assert not thread.is_alive()
     assert engine.pool.used_pages == 0
+
+
+def use_prompts(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let the server's teams have a prompt set that no client may ask for."""
+    monkeypatch.setattr(orders, "Team", partial(Team, prompt=folder))
 
 
 def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Response
 
 from hogwild.server.deps import KeyOf, ServiceOf
 from hogwild.server.errors import ApiError
@@ -23,11 +23,10 @@ LastEventId = Annotated[str | None, Header(description="the same, as a browser s
 
 @router.get(
     "/{team}/events",
-    response_class=EventStream,
+    response_class=Response,
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
 async def events(
-    request: Request,
     record: RecordOf,
     service: ServiceOf,
     key: KeyOf,
