@@ -11,6 +11,7 @@ from typing import Any
 
 from hogwild import Event, HogwildError, Team, Worker
 from hogwild.engine import Engine
+from hogwild.errors import OptionError
 
 
 class StandInJob:
@@ -36,6 +37,9 @@ class StandInJob:
 
     def leave(self, name: str) -> None:
         self.team.leave(name)
+
+    def answer_tool(self, call: str, result: str) -> None:
+        raise OptionError(f"no worker waits for call {call!r}")
 
     def run(self) -> None:
         try:

@@ -14,7 +14,7 @@ from hogwild.server.deps import KeyOf, ServiceOf
 from hogwild.server.logs import note
 from hogwild.server.orders import of_chat
 from hogwild.server.reply import Delta, Reply, usage
-from hogwild.server.schemas.base import REFUSALS
+from hogwild.server.schemas.base import REFUSALS, STREAM
 from hogwild.server.schemas.chat import ChatCompletion, ChatRequest
 from hogwild.server.sse import COMMENT, DONE, EventStream, data, unless_gone
 
@@ -25,7 +25,7 @@ router = APIRouter(tags=["completions"], responses=REFUSALS)
     "/v1/chat/completions",
     response_model=ChatCompletion,
     response_model_exclude_none=True,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses=STREAM,
 )
 async def chat(request: Request, body: ChatRequest, service: ServiceOf, key: KeyOf) -> Any:
     """Answer a conversation."""

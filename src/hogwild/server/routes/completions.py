@@ -14,7 +14,7 @@ from hogwild.server.deps import KeyOf, ServiceOf
 from hogwild.server.logs import note
 from hogwild.server.orders import of_completion
 from hogwild.server.reply import usage
-from hogwild.server.schemas.base import REFUSALS
+from hogwild.server.schemas.base import REFUSALS, STREAM
 from hogwild.server.schemas.chat import Completion, CompletionRequest
 from hogwild.server.sse import COMMENT, DONE, EventStream, data, unless_gone
 
@@ -25,7 +25,7 @@ router = APIRouter(tags=["completions"], responses=REFUSALS)
     "/v1/completions",
     response_model=Completion,
     response_model_exclude_none=True,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses=STREAM,
 )
 async def complete(request: Request, body: CompletionRequest, service: ServiceOf, key: KeyOf) -> Any:
     """Let one worker go on with each text."""

@@ -11,7 +11,7 @@ from hogwild.server.deps import KeyOf, ServiceOf
 from hogwild.server.errors import ApiError
 from hogwild.server.record import TeamRecord, as_line, news
 from hogwild.server.routes.teams import RecordOf
-from hogwild.server.schemas.base import REFUSALS
+from hogwild.server.schemas.base import REFUSALS, STREAM
 from hogwild.server.service import Service
 from hogwild.server.sse import COMMENT, KEEP_ALIVE, EventStream, data
 
@@ -24,7 +24,7 @@ LastEventId = Annotated[str | None, Header(description="the same, as a browser s
 @router.get(
     "/{team}/events",
     response_class=Response,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses=STREAM,
 )
 async def events(
     record: RecordOf,

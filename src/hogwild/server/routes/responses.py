@@ -15,7 +15,7 @@ from hogwild.server.errors import unsupported
 from hogwild.server.logs import note
 from hogwild.server.orders import of_chat
 from hogwild.server.reply import Delta, Reply, usage
-from hogwild.server.schemas.base import REFUSALS, ChatMessage, JsonSchema, ResponseFormat
+from hogwild.server.schemas.base import REFUSALS, STREAM, ChatMessage, JsonSchema, ResponseFormat
 from hogwild.server.schemas.chat import ChatRequest
 from hogwild.server.schemas.responses import ResponsesRequest
 from hogwild.server.sse import COMMENT, EventStream, data, unless_gone
@@ -26,7 +26,7 @@ router = APIRouter(tags=["completions"], responses=REFUSALS)
 @router.post(
     "/v1/responses",
     response_model=dict[str, Any],
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses=STREAM,
 )
 async def respond(request: Request, body: ResponsesRequest, service: ServiceOf, key: KeyOf) -> Any:
     """Answer an input."""

@@ -194,3 +194,18 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 """For a route's ``responses``."""
+
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "text/event-stream": {
+                "schema": {
+                    "type": "object",
+                    "required": ["data"],
+                    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+                }
+            }
+        }
+    }
+}
+"""For the ``responses`` of a route that can answer by server-sent events."""
