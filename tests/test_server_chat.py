@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -201,6 +202,65 @@ def test_penalties_change_what_is_written(client: openai.OpenAI, name: str) -> N
 
     assert ask(**{name: 2.0}) != ask()
     assert ask(extra_body={"repetition_penalty": 1.5}) != ask()
+
+
+def test_logprobs_are_those_of_the_text(client: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"model": "tiny", "messages": HELLO, "max_tokens": 10, "temperature": 0}
+    answer = client.chat.completions.create(**asked, logprobs=True, top_logprobs=3).choices[0]
+    assert answer.logprobs is not None
+    assert answer.logprobs.content is not None
+    assert len(answer.logprobs.content) == 10
+    assert "".join(token.token for token in answer.logprobs.content) == answer.message.content
+    for token in answer.logprobs.content:
+        assert len(token.top_logprobs) == 3
+        assert token.logprob == token.top_logprobs[0].logprob <= 0  # greedy
+        assert token.bytes == list(token.token.encode())
+    chunks = client.chat.completions.create(**asked, logprobs=True, top_logprobs=3, stream=True)
+    streamed = [token for chunk in chunks if (one := chunk.choices[0].logprobs) for token in one.content or []]
+    assert streamed == answer.logprobs.content
+    without = client.chat.completions.create(**asked).choices[0]
+    assert without.logprobs is None
+
+
+def test_logprobs_of_a_team_are_those_of_its_answer(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="hogwild-2/tiny", messages=HELLO, max_tokens=4, temperature=0, logprobs=True, extra_body=SHORT
+    ).choices[0]
+    assert answer.logprobs is not None
+    assert answer.logprobs.content is not None
+    assert len(answer.logprobs.content) == 6
+    assert all(token.top_logprobs == [] for token in answer.logprobs.content)
+
+
+def test_logprobs_of_a_completion(client: openai.OpenAI) -> None:
+    answer = client.completions.create(model="tiny", prompt="Once", max_tokens=6, temperature=0, logprobs=2).choices[0]
+    assert answer.logprobs is not None
+    assert "".join(answer.logprobs.tokens or []) == answer.text
+    assert answer.logprobs.text_offset == [
+        sum(map(len, (answer.logprobs.tokens or [])[:n])) for n in range(len(answer.logprobs.tokens or []))
+    ]
+    assert answer.logprobs.top_logprobs
+
+
+@pytest.mark.parametrize("model", ["tiny", "hogwild-2/tiny"])
+def test_an_answer_follows_a_schema(client: openai.OpenAI, model: str) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"good": {"type": "boolean"}, "kind": {"enum": ["a", "b"]}},
+        "required": ["good", "kind"],
+        "additionalProperties": False,
+    }
+    answer = client.chat.completions.create(
+        model=model,
+        messages=HELLO,
+        max_tokens=60,
+        temperature=0,
+        response_format={"type": "json_schema", "json_schema": {"name": "verdict", "schema": schema, "strict": True}},
+        extra_body={"hogwild": {"answer_tokens": 60}},
+    ).choices[0]
+    found = json.loads(answer.message.content or "")
+    assert set(found) == {"good", "kind"}
+    assert answer.finish_reason == "stop"
 
 
 def test_responses(client: openai.OpenAI) -> None:

@@ -39,7 +39,9 @@ class Batch:
         except asyncio.CancelledError:  # the client has gone, but the thread is at work
             submitting.add_done_callback(partial(_drop, service))
             raise
-        return cls(service, records, [Reply(order) for order in orders for _ in order.seeds])
+        each = [order for order in orders for _ in order.seeds]
+        longest = [record.team.settings.longest_answer for record in records]
+        return cls(service, records, [Reply(*one) for one in zip(each, longest, strict=True)])
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,7 +9,6 @@ from typing import Any
 from hogwild.server.orders import Order
 from hogwild.server.stops import StopText
 from hogwild.team.events import AnswerToken, Event, Finished, Prefilled, StepFinished, StepStarted, Token
-from hogwild.team.settings import ANSWER_TOKENS
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,15 @@ class Delta:
 class Reply:
     """Follows one team. One worker's text is the answer; several workers' texts are thoughts, and the answer is last.
 
+    ``longest`` is the most tokens of the final answer of several.
+
     Attributes: ``ended`` (nothing of the answer comes any more, though the team may still run), ``finish_reason``,
     ``content``, ``logprobs`` and ``calls`` so far.
     """
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, longest: int) -> None:
         self._order = order
+        self._longest = longest
         self._stop = StopText(order.stop)
         self._streams = order.options.get("answer", "text") == "text"  # the others are put together at the end
         self._finished: Finished | None = None
@@ -123,9 +125,7 @@ class Reply:
             return "stop"
         if self._order.solo:
             return "stop" if event.reason in ("done", "answer", "stopped") else "length"
-        options = self._order.options
-        longest = options.get("answer_tokens") or ANSWER_TOKENS[options.get("answer", "text")]
-        return "length" if event.answer is None or self._answer_tokens >= longest else "stop"
+        return "length" if event.answer is None or self._answer_tokens >= self._longest else "stop"
 
     @property
     def reasoning(self) -> str:
