@@ -30,8 +30,8 @@ EXAMPLES = 15
 def _operations() -> dict[str, Any]:
     engine = scripted()
     document = create_app(Service(engine, None, StandIn(engine))).openapi()
-    found = schemathesis.openapi.from_dict(document).get_all_operations()
-    return {result.ok().label: result.ok() for result in found}
+    found: Any = schemathesis.openapi.from_dict(document).get_all_operations()
+    return {operation.label: operation for operation in (result.ok() for result in found)}
 
 
 OPERATIONS = _operations()

@@ -20,7 +20,7 @@ STOPS = st.lists(st.text("abc", min_size=1, max_size=3), max_size=3)
 
 def passed(stop: list[str], pieces: list[str]) -> tuple[str, list[Any]]:
     """All that comes out, and what each piece carries: its number."""
-    filtered, text, carried = StopText(stop), "", []
+    filtered, text, carried = StopText(stop), "", list[Any]()
     for number, piece in enumerate(pieces):
         more, numbers = filtered.push(piece, number)
         text, carried = text + more, carried + numbers
