@@ -10,7 +10,8 @@
     │   └── TraceError          a trace file cannot be read
     ├── BrokenLogits            the model gave no numbers in mid-run; what was written so far is kept
     ├── BlockError              a block or a row is used in a way that cannot be (a programming error)
-    └── CacheFull               the KV pool has no free page; nothing was changed (exit code 3)
+    ├── CacheFull               the KV pool has no free page; nothing was changed (exit code 3)
+    └── QueueFull               too many teams wait already, or none are taken any more (exit code 3)
 
 A message is one line: what is wrong, the value, and what to do about it.
 """
@@ -66,5 +67,11 @@ class BlockError(HogwildError):
 
 class CacheFull(HogwildError):
     """The KV pool has no free page for what was asked. Nothing was changed; free a block or raise ``kv_memory``."""
+
+    exit_code = 3
+
+
+class QueueFull(HogwildError):
+    """A scheduler takes no more teams now. Try again in a while."""
 
     exit_code = 3

@@ -77,6 +77,8 @@ class Pool:
         # page's users are of that kind, and what gives so many pages back.
         self.kept = np.zeros(self.total_pages, dtype=np.int32)
         self.reclaim: Callable[[int], None] = lambda count: None
+        # What may free pages that are in use when so many are not free: see `hogwild.schedule`.
+        self.relieve: Callable[[int], None] = lambda count: None
 
     def _tensor(self, heads: int, slots: int, dim: int) -> Tensor:
         return torch.empty(heads, slots, _width(dim, self.stored), dtype=self.stored, device=self.device)
@@ -109,7 +111,9 @@ class Pool:
         self._users[page] -= 1
 
     def require(self, count: int) -> None:
-        """Raise `CacheFull` unless ``count`` pages are free."""
+        """Raise `CacheFull` unless ``count`` pages are free, or can be made so."""
+        if count > self.free_pages:
+            self.relieve(count)
         if count > self.free_pages:
             raise CacheFull(
                 f"the KV pool is full: {count} pages of {self.page_size} tokens wanted, {self.free_pages} of "

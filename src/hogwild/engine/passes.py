@@ -71,20 +71,28 @@ def _check_row(row: Row, number: int, pool: Pool, vocab_size: int) -> None:
             raise BlockError(f"row {number} brings token {token}, but the model knows 0 to {vocab_size - 1}")
 
 
+def entangled(rows: Sequence[Row]) -> list[bool]:
+    """Which rows read what another one writes, or are read by one: those must stay in one pass."""
+    writers, found = {id(row.own): number for number, row in enumerate(rows)}, [False] * len(rows)
+    for number, row in enumerate(rows):
+        for block in row.view:
+            writer = writers.get(id(block), number)
+            if writer != number:
+                found[number] = found[writer] = True
+    return found
+
+
 def cut_rows(rows: Sequence[Row], chunk: int) -> list[list[Row]]:
     """Cut long rows that no other row of the pass depends on: their first chunks go ahead, each in a pass alone.
 
     Causality makes that exact. Rows that read each other's new tokens must stay in one pass, whatever its size.
     """
-    written = {id(row.own) for row in rows}
+    if all(len(row.tokens) - row.drafts <= chunk for row in rows):
+        return [list(rows)]
     ahead, together = list[list[Row]](), list[Row]()
-    for row in rows:
-        others = written - {id(row.own)}
-        entangled = any(id(block) in others for block in row.view) or any(
-            row.own is block for other in rows if other is not row for block in other.view
-        )
+    for row, bound in zip(rows, entangled(rows), strict=True):
         first = 0
-        if not entangled:
+        if not bound:
             while len(row.tokens) - row.drafts - first > chunk:  # the drafts stay with the token before them
                 ahead.append([Row(row.view, row.tokens[first : first + chunk])])
                 first += chunk

@@ -23,6 +23,7 @@ SHARE = 0.25
 class _Kept:
     block: Block
     tokens: npt.NDArray[np.int64]
+    owner: str | None
 
 
 class Prefixes:
@@ -51,14 +52,14 @@ class Prefixes:
         """How many pages are kept, those that a living block uses as well included."""
         return int(np.count_nonzero(self._pool.kept))
 
-    def fork(self, tokens: Sequence[int]) -> Block:
+    def fork(self, tokens: Sequence[int], owner: str | None = None) -> Block:
         """A block with the longest known beginning of ``tokens``: all of them, whole pages, or nothing.
 
         Nothing is copied, and as a page that is not full is only shared when nothing is left to be read, nothing has to
-        be copied when the rest is.
+        be copied when the rest is. With an ``owner`` only what this one has kept is known, and only as a whole.
         """
         wanted = np.asarray(tokens, dtype=np.int64)
-        lengths = [_common(kept.tokens, wanted) for kept in self._kept]
+        lengths = [_shared(kept, wanted, owner) for kept in self._kept]
         length = max(lengths, default=0)
         whole = length - length % self._pool.page_size
         shared = length if length == len(wanted) else whole
@@ -70,15 +71,18 @@ class Prefixes:
         twin.truncate(shared)
         return twin
 
-    def keep(self, block: Block) -> None:
-        """Remember what ``block`` holds: a prompt, read with no other block in view. The block stays the caller's."""
+    def keep(self, block: Block, owner: str | None = None) -> None:
+        """Remember what ``block`` holds: a prompt, read with no other block in view. The block stays the caller's.
+
+        With an ``owner``, for this one alone.
+        """
         tokens = np.array(block.tokens, dtype=np.int64)
-        known = any(_common(kept.tokens, tokens) == len(tokens) for kept in self._kept)
+        known = any(_shared(kept, tokens, owner) == len(tokens) for kept in self._kept)
         if known or len(block.pages) > self.limit:
             return
         # The beginnings of the new prompt can be forked from it.
-        covered = [kept for kept in self._kept if _common(kept.tokens, tokens) == len(kept.tokens)]
-        self._kept.append(_Kept(block.fork(), tokens))
+        covered = [kept for kept in self._kept if _shared(kept, tokens, owner) == len(kept.tokens)]
+        self._kept.append(_Kept(block.fork(), tokens, owner))
         self._count()
         self._drop(covered)
         while self.pages > self.limit:
@@ -110,6 +114,14 @@ class Prefixes:
         pages = [page for kept in self._kept for page in kept.block.pages]
         counted = np.bincount(np.array(pages, dtype=np.int64), minlength=self._pool.total_pages)
         self._pool.kept = counted.astype(np.int32)
+
+
+def _shared(kept: _Kept, wanted: npt.NDArray[np.int64], owner: str | None) -> int:
+    """How many of the tokens that ``owner`` wants it may have from what was kept: with a name, all or none."""
+    if kept.owner != owner:
+        return 0
+    length = _common(kept.tokens, wanted)
+    return length if owner is None or length == len(wanted) == len(kept.tokens) else 0
 
 
 def _common(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> int:

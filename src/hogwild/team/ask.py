@@ -5,7 +5,8 @@ So one team can be driven by `drive` with an engine of its own, and many by a sc
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -28,7 +29,25 @@ class Ask:
     logits: bool = True
 
 
-Play = Generator[Event | Ask, Tensor | None, T]
+@dataclass(frozen=True)
+class Wait:
+    """Nobody can write before a tool returns: there is nothing to do until ``ready()``, or until the time ``until`` of
+    `time.monotonic`. The answer is None; who answers early is told to wait again.
+    """
+
+    ready: Callable[[], bool]
+    until: float
+
+    @property
+    def over(self) -> bool:
+        """Whether there is something to do again."""
+        return self.ready() or time.monotonic() >= self.until
+
+
+POLL = 0.01
+"""Seconds between two looks whether a wait is over: unlike an event, a flag may be set by a signal handler."""
+
+Play = Generator[Event | Ask | Wait, Tensor | None, T]
 """What a team does, step by step: events come out, and asks, which are answered by ``send``, or by ``throw`` with what
 the engine raised (`CacheFull`, `WindowError`); then no block has changed."""
 
@@ -56,6 +75,10 @@ def drive(engine: Engine, play: Play[T]) -> Generator[Event, None, T]:
         while True:
             happened = play.send(answer) if error is None else play.throw(error)
             answer = error = None
+            if isinstance(happened, Wait):
+                while not happened.over:
+                    time.sleep(POLL)
+                continue
             if not isinstance(happened, Ask):
                 yield happened
                 continue

@@ -24,6 +24,7 @@ class Progress:
     _began: float = field(default_factory=time.perf_counter)
     _decoding: float = field(default_factory=time.perf_counter)
     _aside: float = 0.0
+    _begun: bool = False
 
     def stop(self, reason: str) -> None:
         """No more passes. The first reason counts."""
@@ -44,8 +45,14 @@ class Progress:
         return {"pass_": self.passes, "time": time.perf_counter() - self._began, **fields}
 
     def begin(self) -> None:
-        """The run begins."""
-        self._began = self._decoding = time.perf_counter()
+        """The run begins, unless it is done again: then its clock goes on."""
+        if not self._begun:
+            self._began = self._decoding = time.perf_counter()
+        self._begun = True
+
+    def go_on(self, other: Progress) -> None:
+        """Take over the clock of the same run."""
+        self._began, self._begun = other._began, other._begun
 
     def begin_decoding(self) -> None:
         """The prompt is read."""

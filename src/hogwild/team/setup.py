@@ -28,7 +28,8 @@ class Setup:
 
     Attributes: ``names`` of all workers so far, ``parts`` of each that has some, ``asked``, ``task`` and
     ``shown_task``, which is what the workers see of it, ``record`` of all that is drawn. What a person wrote, names and
-    parts too, is harmless when it gets into a prompt. ``schema``, if there is one, is what the answer follows.
+    parts too, is harmless when it gets into a prompt. ``schema``, if there is one, is what the answer follows;
+    ``owner``, if there is one, may alone share the prompt.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Setup:
         wanted = settings.schema
         self.schema = None if wanted is None else Schema(codec, engine.vocab_size, wanted)
         self.record = Record()
+        self.owner: str | None = None
 
     @property
     def solo(self) -> bool:
@@ -93,23 +95,24 @@ class Setup:
 
     def read_prompt(self, space: Workspace, tell: Callable[[int, int], Event]) -> Play[None]:
         """Read the prompt into the workspace, in chunks; ``tell(tokens done, tokens in all)`` after each."""
-        tokens = self._prompt_tokens()
+        tokens = self.prompt_tokens()
         self.check_room(len(tokens))
         if self.settings.share_prompts:
-            space.prompt = self.engine.prefixes.fork(tokens)
+            space.prompt = self.engine.prefixes.fork(tokens, self.owner)
         if len(space.prompt):
             yield tell(len(space.prompt), len(tokens))
         while (done := len(space.prompt)) < len(tokens):
             yield from ask([Row([space.prompt], tokens[done : done + PREFILL_CHUNK])])
             yield tell(len(space.prompt), len(tokens))
         if self.settings.share_prompts:
-            self.engine.prefixes.keep(space.prompt)
+            self.engine.prefixes.keep(space.prompt, self.owner)
         headers = [(space.mark, self.text("mark"))]
         if not self.solo:
             headers.append((space.others, self.text("others")))
         yield from self._write(space, headers)
 
-    def _prompt_tokens(self) -> list[int]:
+    def prompt_tokens(self) -> list[int]:
+        """The prompt, as far as it is known: a plan may change it."""
         asked = self.asked
         if asked.raw:
             return self.codec.encode(asked.task, whole=True)

@@ -262,7 +262,9 @@ class Team:
     def rewind(self) -> None:
         """Free all blocks and become `again`, ready to play. Nobody may ask for anything meanwhile."""
         self.close()
-        vars(self).update(vars(self.again()))
+        twin = self.again()
+        twin.progress.go_on(self.progress)
+        vars(self).update(vars(twin))
 
     # What may be asked for while it runs, from any thread or signal handler: it happens between two passes.
 

@@ -89,9 +89,12 @@ class Member:
 
     def free(self) -> None:
         """Give the pages of all its blocks back."""
-        for block in (self.block, self.private, self.header, self.gap):
-            if block is not None:
-                block.free()
+        for block in self.blocks():
+            block.free()
+
+    def blocks(self) -> list[Block]:
+        """All that are its own."""
+        return [block for block in (self.block, self.private, self.header, self.gap) if block is not None]
 
 
 def make_workers(workers: int | Sequence[Worker], names: Sequence[str] | None = None) -> list[Worker]:

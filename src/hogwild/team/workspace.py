@@ -66,9 +66,16 @@ class Workspace:
         unfinished = [member.text for member in self.members if member.body.strip()]
         return "\n\n".join(text.strip() for text in finished + unfinished)
 
+    @property
+    def pages(self) -> int:
+        """The pages of all blocks; one that two of them share counts twice."""
+        return sum(len(block.pages) for block in self._blocks())
+
     def free(self) -> None:
         """Give all pages back."""
-        for block in (self.prompt, self.history, self.others, self.mark, self.held):
+        for block in self._blocks():
             block.free()
-        for member in self.members:
-            member.free()
+
+    def _blocks(self) -> list[Block]:
+        shared = [self.prompt, self.history, self.others, self.mark, self.held]
+        return shared + [block for member in self.members for block in member.blocks()]
