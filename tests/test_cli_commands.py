@@ -24,6 +24,7 @@ VERBS: tuple[list[str], ...] = (
     [],
     ["run"],
     ["replay"],
+    ["watch"],
     ["env"],
     ["check"],
     ["check", "gpu"],
@@ -62,8 +63,8 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_an_unknown_verb_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["solve"]) == 2
-    assert capsys.readouterr().err == "hogwild: error: No such command 'solve'. (see hogwild --help)\n"
+    assert main(["zzz"]) == 2
+    assert capsys.readouterr().err == "hogwild: error: No such command 'zzz'. (see hogwild --help)\n"
 
 
 def test_an_unexpected_error_is_one_line_unless_debugging(

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from fastapi.testclient import TestClient
 
 from browsing import Visit, browsing
 from cli_story import lines, story, write
 from fake_server import FakeServer, serving
+from hogwild.cli import main
+from hogwild.server.web import trace_app
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -131,3 +138,39 @@ def test_sixteen_workers_have_a_column_each(visit: Visit, tmp_path: Path) -> Non
     visit.until("document.querySelectorAll('.column').length === 16")
     colours = page.locator(".column h3").evaluate_all("all => all.map((one) => getComputedStyle(one).color)")
     assert len(set(colours)) == 16
+
+
+def test_replay_web_serves_the_trace_on_this_machine(browser: Browser, tmp_path: Path) -> None:
+    file = write(tmp_path / "run.jsonl", EVENTS)
+    command = [sys.executable, "-m", "hogwild", "replay", "--web", str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            found = re.search(r"http://127\.0\.0\.1:\d+/#trace=trace.jsonl", process.stdout.readline())
+            assert found is not None
+            url, rest = found[0].split("/#")
+            visit = Visit(browser, url)
+            page = visit.go(f"#{rest}")
+            visit.over()
+            assert page.locator("#history li.step").count() == 4
+            visit.expected = "404"
+            page.click("text=All teams")
+            visit.wait_text("#start-error", "There is no server behind this page: it can only open traces.")
+            assert visit.complaints == []
+            visit.context.close()
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+
+
+def test_a_trace_is_read_by_nobody_elses_site() -> None:
+    client = TestClient(trace_app(DATA / "health.jsonl"), base_url="http://127.0.0.1")
+    assert client.get("/trace.jsonl").text == (DATA / "health.jsonl").read_text()
+    assert client.get("/trace.jsonl", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_replay_web_refuses_what_it_cannot_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "--web", str(tmp_path / "none.jsonl")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+    assert main(["replay", "--web", "--json", str(write(tmp_path / "run.jsonl", EVENTS))]) == 2
+    assert "--web shows all of a run" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hogwild import __version__
-from hogwild.cli import bench, check, env, models, replay, run, serve, text
+from hogwild.cli import bench, check, env, models, replay, run, serve, teams, text
 from hogwild.errors import HogwildError
 from hogwild.models.parallel import launched
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("serve", context_settings={"auto_envvar_prefix": serve.ENVIRONMENT})(serve.serve)
+app.command("watch")(teams.watch)
 app.command("replay")(replay.replay)
 app.add_typer(models.app, name="models")
 app.add_typer(bench.app, name="bench")

@@ -26,14 +26,15 @@ _FONTS = "ui-monospace, DejaVu Sans Mono, Menlo, Consolas"
 def play(trace: Path, speed: str | None, *, json: bool, quiet: bool) -> None:
     """Show the run that ``trace`` holds, at ``speed`` (see `parse_speed`)."""
     rate = parse_speed(speed)
-    events = _read(trace)
+    events = read(trace)
     if rate == 0 and not (json or quiet) and view.on_terminal():
         print_transcript(fold(events), Console())
     else:
         view.follow(paced(events, rate), view.choose(json=json, quiet=quiet, hint="Ctrl-C: end"))
 
 
-def _read(trace: Path) -> list[ev.Event]:
+def read(trace: Path) -> list[ev.Event]:
+    """The events of a trace; `TraceError` where there are none."""
     events = read_trace(trace)
     if not events:
         raise TraceError(f"trace {str(trace)!r} holds no event: the run ended before it began")
@@ -76,7 +77,7 @@ def draw(trace: Path, file: Path, at: float | None, width: int, height: int) -> 
     within("--height", height, 10, 200)
     within("--at", at, 0)
     check_writable("--svg", file)
-    picture = svg(fold(_read(trace), at), width, height)
+    picture = svg(fold(read(trace), at), width, height)
     try:
         file.write_text(picture, encoding="utf-8")
     except OSError as error:

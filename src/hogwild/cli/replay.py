@@ -25,6 +25,9 @@ At = Annotated[
 Width = Annotated[int, typer.Option(metavar="COLUMNS", help="The width of the --svg picture.")]
 Height = Annotated[int, typer.Option(metavar="LINES", help="The height of the --svg picture.")]
 
+Web = Annotated[bool, typer.Option("--web", metavar="", help="Serve it as a page on this machine, to scrub through.")]
+Port = Annotated[int, typer.Option(metavar="PORT", help="Of --web.", show_default="any free one")]
+
 
 def replay(
     trace: Trace,
@@ -35,11 +38,19 @@ def replay(
     at: At = None,
     width: Width = 100,
     height: Height = 30,
+    web: Web = False,
+    port: Port = 0,
 ) -> None:
     """Show a TRACE again, at its own speed or at yours."""
     from hogwild.cli import playback
 
-    if svg is None:
+    if web:
+        if json or quiet or speed is not None or svg is not None:
+            raise OptionError("--web shows all of a run; leave out --speed, --json, --quiet and --svg")
+        from hogwild.cli import webpage
+
+        webpage.serve(trace, port)
+    elif svg is None:
         playback.play(trace, speed, json=json, quiet=quiet)
     elif json or quiet or speed is not None:
         raise OptionError("--svg draws one frame; leave out --speed, --json and --quiet")

@@ -45,6 +45,10 @@ def _notice(event: ev.Event) -> str:
             told = f"the window was full: the oldest {plural(event.count, 'step')} left the view"
         case ev.CheckAsked():
             told = f"{event.worker} is asked whether step {event.step} is redundant"
+        case ev.ToolCalled():
+            told = f"{event.worker} calls {event.name}({event.arguments})"
+        case ev.ToolReturned():
+            told = f"{event.worker} is given: {event.result}"
         case ev.WorkerJoined():
             told = f"{event.worker} joined"
         case ev.WorkerLeft():

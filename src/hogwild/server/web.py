@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -36,6 +37,20 @@ def add_page(app: FastAPI) -> None:
         return FileResponse(PAGE / "index.html", media_type="text/html", headers=HEADERS)
 
     app.mount("/page", _Files(directory=PAGE))
+
+
+def trace_app(trace: Path) -> FastAPI:
+    """The page with one saved run, at ``/#trace=trace.jsonl``, and nothing else. For the loopback address only."""
+    app = FastAPI(openapi_url=None)
+    # A site that lets its name lead here must not read the trace.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+
+    @app.get("/trace.jsonl")
+    def text() -> Response:
+        return FileResponse(trace, media_type="application/jsonl", headers=HEADERS)
+
+    add_page(app)
+    return app
 
 
 class _Files(StaticFiles):

@@ -91,7 +91,7 @@ export function notices(event) {
     case "tool_called":
       return [`${event.worker} calls ${event.name}(${event.arguments})`];
     case "tool_returned":
-      return [`${event.name} gave ${event.worker}: ${event.result}`];
+      return [`${event.worker} is given: ${event.result}`];
     default:
       return [];
   }
