@@ -88,9 +88,9 @@ def test_a_run_that_is_done_again_is_the_same_run(
     with pytest.MonkeyPatch.context() as patch:
         real = sampling.sample
 
-        def sample(*arguments: Any) -> int:
+        def sample(*arguments: Any, **named: Any) -> int:
             assert twin.setup.record.time >= known, "what is known is not sampled again"
-            return real(*arguments)
+            return real(*arguments, **named)
 
         known = twin.setup.record.end
         patch.setattr(chooser, "sample", sample)

@@ -31,10 +31,12 @@ class Chooser:
         self._setup = setup
         self._default = sampling
         codec, device = setup.codec, setup.engine.device
-        may_end = [token for token in codec.forbidden_ids if token not in codec.end_ids]
+        for_calls = setup.tools.ids if setup.tools is not None else set[int]()
+        never = [token for token in codec.forbidden_ids if token not in for_calls]
+        may_end = [token for token in never if token not in codec.end_ids]
         self._forbidden = {
             (ending, after_hash): torch.tensor(ids + codec.hash_ids * after_hash, dtype=torch.int64, device=device)
-            for ending, ids in ((False, codec.forbidden_ids), (True, may_end))
+            for ending, ids in ((False, never), (True, may_end))
             for after_hash in (False, True)
         }
 

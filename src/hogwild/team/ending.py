@@ -69,7 +69,7 @@ class Ending:
         """The answer, and the text to show; ``pieces`` is what the finisher wrote. Without an answer all counts."""
         if self._progress.answer is not None:
             return self._progress.answer, self._progress.answer_text
-        written = space.transcript()
+        written = space.last_words() if self._all_is_said else space.transcript()
         if pieces:
             answer, text = self._finisher.parse("".join(pieces))
             return answer, text or written

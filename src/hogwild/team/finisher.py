@@ -88,7 +88,7 @@ class Finisher:
         for member in space.members:
             own = [block.fork() for block in shown(member)]
             blocks += own
-            if member.body.strip():  # an unfinished step
+            if member.begun:  # an unfinished step
                 blocks.append(space.mark.fork())
                 if member.pending:
                     rows.append(Row([*base, *own], member.pending))

@@ -10,6 +10,7 @@ then no content; a tool's message may have ``tool_call_id`` and ``name``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ FIELDS = {
     "tool": {"content", "name", "tool_call_id"},
 }
 """What a message of each role may have beside its role."""
+
+ID_LENGTH = 9
+"""Letters and digits in the id of a tool call."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,11 @@ def read_conversation(task: str | Sequence[Message], raw: bool = False) -> Conve
 
 
 def every_text(value: Any, change: Callable[[str], str]) -> Any:
-    """A JSON value with every text in it changed, the names of fields left as they are."""
+    """A JSON value with every text in it changed, the names of fields too."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
-        return {key: every_text(one, change) for key, one in value.items()}
+        return {change(str(key)): every_text(one, change) for key, one in value.items()}
     return [every_text(one, change) for one in value] if isinstance(value, (list, tuple)) else value
 
 
@@ -98,6 +102,12 @@ def arguments_of(text: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def short_id(call: str) -> str:
+    """The id of a call as nine letters and digits, which some chat templates want; such a one is left as it is."""
+    fits = len(call) == ID_LENGTH and call.isascii() and call.isalnum()
+    return call if fits else hashlib.blake2b(clean(call).encode(), digest_size=8).hexdigest()[:ID_LENGTH]
 
 
 def _read(message: Any, where: str) -> dict[str, Any]:
@@ -113,7 +123,7 @@ def _read(message: Any, where: str) -> dict[str, Any]:
         read[field] = read.get(field, given.get(field))
         if not isinstance(read[field], str):
             raise OptionError(f"{field} of {where} is {read[field]!r}: give a text")
-        read[field] = clean(read[field])
+        read[field] = short_id(read[field]) if field == "tool_call_id" else clean(read[field])
     if "tool_calls" in given:
         read["tool_calls"] = _read_calls(given["tool_calls"], where)
     return read
@@ -133,7 +143,9 @@ def _read_calls(calls: Any, where: str) -> list[dict[str, Any]]:
         if not isinstance(arguments, Mapping):
             raise OptionError(f"the arguments of {function['name']} in {where} are no JSON object")
         function = {"name": function["name"], "arguments": dict(arguments)}
-        read.append({"id": str(call.get("id", "")), "type": "function", "function": every_text(function, clean)})
+        read.append(
+            {"id": short_id(str(call.get("id", ""))), "type": "function", "function": every_text(function, clean)}
+        )
     if not read:
         raise OptionError(f"tool_calls of {where} are none: leave them out")
     return read

@@ -9,7 +9,9 @@ from hogwild.errors import CacheFull, WindowError
 from hogwild.sampling import Sampling
 from hogwild.team.ask import Play, ask
 from hogwild.team.chooser import Soloist
-from hogwild.team.parts import parse_plan
+from hogwild.team.events import Planned
+from hogwild.team.parts import Part, cut, parse_plan
+from hogwild.team.progress import Progress
 from hogwild.team.setup import Setup
 
 PLAN_TOKENS = 256
@@ -45,3 +47,15 @@ def plan_parts(setup: Setup, sampling: Sampling, stopped: Callable[[], bool]) ->
     finally:
         block.free()
     return parse_plan(codec.decode(written), limit), len(written)
+
+
+def plan(setup: Setup, sampling: Sampling, progress: Progress, stopped: Callable[[], bool]) -> Play[None]:
+    """A short first pass by one reader deals the parts out. A task that cannot be split is left to the workers."""
+    parts, passes = yield from plan_parts(setup, sampling, stopped)
+    progress.passes += passes
+    if len(parts) >= 2:
+        setup.shown_task = ""  # a small model that sees the whole task does the whole task
+        numbered = [Part(number, text) for number, text in enumerate(parts, 1)]
+        setup.share_out(cut(numbered, len(setup.names)))
+    else:
+        yield Planned(**progress.now(), parts={})

@@ -13,14 +13,16 @@ from hogwild.team import events
 from hogwild.team.answer import find_answer
 from hogwild.team.ask import Play, feed
 from hogwild.team.chooser import Chooser
+from hogwild.team.events import Event
 from hogwild.team.layout import Layout
 from hogwild.team.progress import Progress
 from hogwild.team.setup import Setup
 from hogwild.team.steps import ends_step
+from hogwild.team.text import Reader
 from hogwild.team.worker import Member
 from hogwild.team.workspace import FinishedStep, Workspace
 
-Ends = Literal["", "step", "work", "turn"]
+Ends = Literal["", "step", "work", "turn", "call"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Scribe:
 
     def __init__(self, setup: Setup, layout: Layout, chooser: Chooser, progress: Progress) -> None:
         self._setup = setup
+        self._tools = setup.tools
         self._layout = layout
         self._chooser = chooser
         self._progress = progress
@@ -73,9 +76,20 @@ class Scribe:
         step = ends_step(member.body, piece)
         member.text += piece
         member.pending = [token]
+        if self._tools is not None and (found := self._tools.find(member.body)) is not None:
+            member.found = found
+            return Written(token, self._show(member), "call", report)
         done = self._chooser.stopped(member) or (member.grammar is not None and member.grammar.done)
         ends: Ends = "work" if done else "step" if step else ""
-        return Written(token, piece, ends, report)
+        return Written(token, self._show(member), ends, report)
+
+    def _show(self, member: Member) -> str:
+        """What can be read of the current step by now and was not shown: a call, or what may become one, never is."""
+        shown = len(member.text) - len(member.body)
+        shown += len(member.body) if self._tools is None else self._tools.shown(member.body)
+        text = member.text[member.shown : shown]
+        member.shown = max(shown, member.shown)
+        return text
 
     def commit(self, space: Workspace, member: Member, row: Row, written: Sequence[Written]) -> Play[None]:
         """Drop the drafts that a worker has not written, tell what it has, and end its step or its work after that.
@@ -93,9 +107,31 @@ class Scribe:
         with self._progress.limits():
             if written[-1].ends in ("turn", "work"):
                 yield from self._end_work(space, member)
+            elif written[-1].ends == "call":
+                yield self._call(member)
             elif written[-1].ends:
                 yield from self._end_step(space, member)
                 yield from self._begin_step(member, written[-1].token)
+
+    def _call(self, member: Member) -> Event:
+        """A worker has called a tool: it waits."""
+        desk = self._setup.desk
+        assert desk is not None, "only who has tools calls one"
+        assert member.found is not None, "a call was found"
+        call = desk.open(member.name, member.calls, member.found)
+        member.waiting, member.calls = call.id, member.calls + 1
+        now = self._progress.now(worker=member.name, step=member.step)
+        return events.ToolCalled(**now, call=call.id, name=call.found.name, arguments=call.found.arguments)
+
+    def go_on(self, member: Member, result: str, text: str) -> Event:
+        """The result of a worker's call is there: ``text`` is what stands between the call and its next words."""
+        call, member.waiting, member.found = member.waiting or "", None, None
+        member.pending += self._setup.codec.encode(text)
+        member.text += text
+        member.told = member.shown = len(member.text)
+        member.reader = Reader(self._setup.codec, member.pending)
+        now = self._progress.now(worker=member.name, step=member.step)
+        return events.ToolReturned(**now, call=call, result=result)
 
     def tell(self, space: Workspace, name: str, text: str) -> Play[None]:
         """Write a text into the history that no worker has written."""
@@ -113,6 +149,7 @@ class Scribe:
     def _end_step(self, space: Workspace, member: Member) -> Play[None]:
         """The step moves to where its layout keeps finished ones; it may hold the answer."""
         self._layout.end_step(space, member)
+        space.steps[-1].told = member.told
         now = self._progress.now(worker=member.name, step=member.step)
         yield events.StepFinished(**now, text=member.text.strip())
         answer = find_answer(member.body, self._setup.settings.answer, self._setup.task)
@@ -136,7 +173,7 @@ class Scribe:
 
     def _end_work(self, space: Workspace, member: Member) -> Play[None]:
         """A worker has nothing more to write: its last step is finished, and it leaves."""
-        if member.body.strip():
+        if member.begun:
             if member.pending:  # the end of a stop string, which nobody has read yet
                 yield from feed([Row(self._layout.view(space, member), member.pending)])
                 member.pending = []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from hogwild.errors import OptionError
+from hogwild.team.tools import Tool, check_tools
 
 ON_FULL = ("stop", "drop")
 
@@ -44,6 +46,9 @@ class Settings:
         logprobs: tell the log-probability of every written token, and so many of the likeliest ones (0 to 20).
         schema: a JSON schema that the answer follows: what the finisher writes, or all that one worker alone writes.
             It is one line of JSON, and the turn ends with it; a budget or a stop text may cut it off.
+        tools: what the workers may call, in the format of the model's chat template. Who has called waits for the
+            result, and the others write on.
+        tool_seconds: how long a tool may take; then its result says that it was too long.
         raw: the task is the whole prompt as it is, with no chat around it; for one worker with no role of its own.
     """
 
@@ -61,6 +66,8 @@ class Settings:
     raw: bool = False
     logprobs: int | None = None
     schema: Mapping[str, Any] | None = None
+    tools: Sequence[Tool] = ()
+    tool_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         _at_least("budget", self.budget, 1)
@@ -71,14 +78,7 @@ class Settings:
         _one_of("on_full", self.on_full, ON_FULL)
         if self.answer_tokens is not None:
             _at_least("answer_tokens", self.answer_tokens, 1)
-        if self.logprobs is not None:
-            _at_least("logprobs", self.logprobs, 0)
-            if self.logprobs > MOST_LOGPROBS:
-                raise OptionError(f"logprobs is {self.logprobs}: give at most {MOST_LOGPROBS}")
-        if self.schema is not None and not isinstance(self.schema, Mapping):
-            raise OptionError(f"schema is {self.schema!r}: give a JSON schema as a dict")
-        if self.schema is not None and self.answer != "text":
-            raise OptionError(f"answer is {self.answer!r}, but with a schema it is JSON: leave answer as it is")
+        self._check_extras()
         if not isinstance(self.share_prompts, bool):
             raise OptionError(f"share_prompts is {self.share_prompts!r}: give True or False")
         if not isinstance(self.snapshots, (tuple, list)):
@@ -90,6 +90,22 @@ class Settings:
         if not isinstance(self.prompt, (str, Path)):
             raise OptionError(f"prompt is {self.prompt!r}: give the name of a prompt set or a folder")
 
+    def _check_extras(self) -> None:
+        """Log-probabilities, schema and tools."""
+        if self.logprobs is not None:
+            _at_least("logprobs", self.logprobs, 0)
+            if self.logprobs > MOST_LOGPROBS:
+                raise OptionError(f"logprobs is {self.logprobs}: give at most {MOST_LOGPROBS}")
+        if self.schema is not None and not isinstance(self.schema, Mapping):
+            raise OptionError(f"schema is {self.schema!r}: give a JSON schema as a dict")
+        if self.schema is not None and self.answer != "text":
+            raise OptionError(f"answer is {self.answer!r}, but with a schema it is JSON: leave answer as it is")
+        check_tools(self.tools)
+        if self.tools and (self.raw or self.schema is not None):
+            raise OptionError("tools need a chat and free text: leave raw and schema out, or tools")
+        if not isinstance(self.tool_seconds, (int, float)) or not 0 < self.tool_seconds < math.inf:
+            raise OptionError(f"tool_seconds is {self.tool_seconds!r}: give a number above 0")
+
     @property
     def longest_answer(self) -> int:
         """The most tokens that the finisher writes."""
@@ -97,7 +113,9 @@ class Settings:
 
     def as_dict(self) -> dict[str, Any]:
         """For a trace: as JSON has it."""
-        return asdict(self) | {"prompt": str(self.prompt), "snapshots": list(self.snapshots)}
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain["tools"] = [tool.definition() for tool in self.tools]
+        return plain | {"prompt": str(self.prompt), "snapshots": list(self.snapshots)}
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hogwild.engine import PREFILL_CHUNK, Block, Engine, Row
-from hogwild.errors import WindowError
+from hogwild.errors import OptionError, WindowError
 from hogwild.team.ask import Play, ask, feed
+from hogwild.team.desk import Desk
 from hogwild.team.events import Event
 from hogwild.team.grammar import Schema
 from hogwild.team.messages import Conversation
@@ -15,12 +16,17 @@ from hogwild.team.parts import Part
 from hogwild.team.prompts import PIECES, PromptSet
 from hogwild.team.record import Record
 from hogwild.team.settings import Settings
-from hogwild.team.text import Codec, Reader, Turns
+from hogwild.team.text import Codec, Reader, Turns, clean
+from hogwild.team.tools import ToolBox
 from hogwild.team.worker import Member, Worker
 from hogwild.team.workspace import Workspace
 
 STEP_ROOM = 64
 """Tokens that must be left for each worker's own text when a team starts."""
+
+
+LONGEST_SAY = 0.25
+"""The share of the model's positions that one message, the role of a worker that joins, or a result may take."""
 
 
 class Setup:
@@ -29,7 +35,7 @@ class Setup:
     Attributes: ``names`` of all workers so far, ``parts`` of each that has some, ``asked``, ``task`` and
     ``shown_task``, which is what the workers see of it, ``record`` of all that is drawn. What a person wrote, names and
     parts too, is harmless when it gets into a prompt. ``schema``, if there is one, is what the answer follows;
-    ``owner``, if there is one, may alone share the prompt.
+    ``owner``, if there is one, may alone share the prompt; ``tools`` is what may be called, ``desk`` where the calls are.
     """
 
     def __init__(
@@ -52,6 +58,8 @@ class Setup:
         self.parts: dict[str, list[Part]] = {}
         self.shown_task = self.task
         wanted = settings.schema
+        self.tools = ToolBox(settings.tools, codec, engine.name) if settings.tools else None
+        self.desk = None if self.tools is None else Desk(self.tools, settings.tool_seconds)
         self.schema = None if wanted is None else Schema(codec, engine.vocab_size, wanted)
         self.record = Record()
         self.owner: str | None = None
@@ -116,7 +124,9 @@ class Setup:
         asked = self.asked
         if asked.raw:
             return self.codec.encode(asked.task, whole=True)
-        prompt = self.codec.chat(self._user_text(), asked.before, asked.after)
+        prompt = self.codec.chat(
+            self._user_text(), asked.before, asked.after, self.tools.definitions if self.tools else ()
+        )
         if not self.solo:
             prompt = self.codec.open_thoughts(prompt)
         return self.codec.encode(prompt + self.text("history"))
@@ -183,7 +193,7 @@ class Setup:
         """Put the worker's name before its next step. ``carried`` is the token that ended the step before."""
         parts = self.parts.get(member.name, [])
         member.prefix = self.text("step", me=member.name, step=member.step, parts=parts) + words
-        member.text = member.prefix
+        member.text, member.shown, member.told = member.prefix, len(member.prefix), 0
         lead = "" if carried or self.solo or member.private is not None else "\n\n"
         member.pending = [*carried, *self.codec.encode(lead + member.prefix)]
         member.reader = Reader(self.codec, member.pending)
@@ -201,6 +211,23 @@ class Setup:
                 f"the task and its prompt are {tokens} tokens long, but only {max(room, 0)} of the model's "
                 f"{self.engine.max_positions} positions are left for them: shorten the task or take another model"
             )
+
+    def check_length(self, field: str, text: str) -> None:
+        """Raise `OptionError` for a text that is too long to come into a running team."""
+        length, longest = len(self.codec.encode(clean(text))), int(self.engine.max_positions * LONGEST_SAY)
+        if length > longest:
+            raise OptionError(f"{field} is {length} tokens long: a running team takes in at most {longest} at once")
+
+    def result_text(self, member: Member, result: str) -> tuple[str, str]:
+        """The result of a member's call, and what is to stand behind the call, up to where the member goes on."""
+        assert self.tools is not None, "only who has tools calls one"
+        assert member.found is not None, "only who has called waits"
+        try:
+            self.check_length("result", result)
+        except OptionError as error:
+            result = f"error: {error}"
+        text = self.tools.returned(result, member.waiting or "", member.found.rest)
+        return result, text if self.solo else self.codec.open_thoughts(text)
 
     def _hand_over_last_token(self, space: Workspace, member: Member) -> None:
         """A worker must bring a token to its first pass: it feeds the last one of what stands right before it."""

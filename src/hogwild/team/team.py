@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ from hogwild.engine import Engine, Row
 from hogwild.errors import BrokenLogits, HogwildError, OptionError
 from hogwild.sampling import Sampling
 from hogwild.team import events
-from hogwild.team.ask import Play, drive
+from hogwild.team.ask import Play, Wait, drive
 from hogwild.team.chooser import Chooser
 from hogwild.team.drafts import Drafter, ask_drafted
 from hogwild.team.ending import Ending
@@ -26,15 +25,15 @@ from hogwild.team.events import Event
 from hogwild.team.finisher import Finisher
 from hogwild.team.layout import Layout, make_layout
 from hogwild.team.messages import read_conversation
-from hogwild.team.parts import Part, cut, deal
-from hogwild.team.planner import plan_parts
+from hogwild.team.parts import deal
+from hogwild.team.planner import plan
 from hogwild.team.progress import Progress
 from hogwild.team.prompts import PromptSet
 from hogwild.team.scribe import Scribe
 from hogwild.team.settings import make_settings
 from hogwild.team.setup import STEP_ROOM, Setup
+from hogwild.team.start import started
 from hogwild.team.text import Codec, Message, clean, end_ids
-from hogwild.team.versions import versions
 from hogwild.team.window import drop_steps, longest_view
 from hogwild.team.worker import MAX_WORKERS, Member, Worker, check_name, make_workers
 from hogwild.team.workspace import Workspace
@@ -42,9 +41,6 @@ from hogwild.team.workspace import Workspace
 Assign = str | Sequence[str | Sequence[str]]
 Request = Callable[["Team", Workspace], Play[None]]
 """What was asked of a running team: a method of it, with what it needs, which no other run of it knows."""
-
-LONGEST_SAY = 0.25
-"""The share of the model's positions that one message, or the role of a worker that joins, may take."""
 
 
 class Team:
@@ -121,12 +117,18 @@ class Team:
         """Why the team has stopped (``answer``, ``done``, ``budget``, ``window``, ``cache``, ``stopped``), or None."""
         return self.progress.reason
 
+    @property
+    def waiting(self) -> bool:
+        """Whether nobody can write before a tool returns."""
+        members = self.space.members if self.space is not None else []
+        return bool(members) and all(member.waiting is not None for member in members)
+
     # One pass.
 
     def step(self) -> list[Event]:
         """Do one pass: every worker reads its view and writes one token, or more with ``drafts``.
 
-        Does nothing once there is a `reason`.
+        Does nothing once there is a `reason`, and while all `waiting`.
         """
         return list(drive(self.engine, self._step()))
 
@@ -135,7 +137,9 @@ class Team:
         if self.reason:
             return
         space = self._space()
-        members = list(space.members)
+        members = [member for member in space.members if member.waiting is None]
+        if not members:
+            return
         with self.progress.limits():
             rows, logits = yield from ask_drafted(self._rows(space, members))
             seen = [self.chooser.seen(member, row, rows) for member, row in zip(members, rows, strict=True)]
@@ -163,6 +167,7 @@ class Team:
         yield from self._prepare()
         space = self._space()
         with self.progress.limits():
+            self._take_results()
             now = self.setup.record.tick()
             while self._requests and not self.reason and self._requests[0][0] < now:
                 _, request = self._requests.popleft()
@@ -203,11 +208,13 @@ class Team:
             raise HogwildError("this team has begun already: a team runs once, make another one")
         self.progress.begin()
         try:
-            yield self._started()
+            yield started(self)
             yield from self._prepare()
             while not self.reason:
                 yield from self._step()
                 yield from self.ending.snapshot(self._space(), self._make_reserves)
+                while self.waiting and not self.reason and not (wait := self._wait()).over:
+                    yield wait
             yield from self.ending.finish(self._space())
         except BrokenLogits as error:
             raise BrokenLogits(f"after {self.passes} passes, {error}", self._space().transcript()) from error
@@ -224,7 +231,7 @@ class Team:
         self.space = space = Workspace.of(self.engine)
         try:
             if self.assign == "plan":
-                yield from self._plan()
+                yield from plan(self.setup, self.sampling, self.progress, self._stopping)
             if self.setup.parts:
                 shares = {name: [part.text for part in parts] for name, parts in self.setup.parts.items()}
                 yield events.Planned(**self.progress.now(), parts=shares)
@@ -252,7 +259,7 @@ class Team:
         What was asked of this one happens at the same times; what is asked of the new one, after all that.
         """
         twin = type(self)(**self._given)
-        twin.setup.record = self.setup.record.again()
+        twin.setup.record, twin.setup.desk = self.setup.record.again(), self.setup.desk
         twin.progress.written = dict.fromkeys(self.progress.written, 0)
         twin._requests.extend([*self._done, *((twin.setup.record.end, request) for _, request in self._requests)])
         stops = self._stop_from < math.inf
@@ -291,7 +298,7 @@ class Team:
         text = clean(text).strip()
         if not text:
             raise OptionError("text is empty: a message says something")
-        self._check_length("text", text)
+        self.setup.check_length("text", text)
         self._ask_for(partial(Team._say, name=name, text=text))
 
     def join(self, worker: Worker) -> None:
@@ -302,7 +309,7 @@ class Team:
             raise OptionError(f"a team has 1 to {MAX_WORKERS} workers over its life, and this one had them")
         if worker.name in self.progress.written:
             raise OptionError(f"name is {worker.name!r}, which a worker of this team has or had")
-        self._check_length("prompt", f"{worker.prompt or ''}{worker.opening or ''}")
+        self.setup.check_length("prompt", f"{worker.prompt or ''}{worker.opening or ''}")
         self.progress.written[worker.name] = 0
         self._ask_for(partial(Team._join, worker=worker))
 
@@ -312,13 +319,36 @@ class Team:
             raise OptionError(f"no worker is called {name!r}; the team has {', '.join(self.progress.written)}")
         self._ask_for(partial(Team._leave, name=name))
 
+    def answer_tool(self, call: str, result: str) -> None:
+        """Bring the result of a tool call, by the id of its `ToolCalled`; the worker that waits for it goes on.
+
+        Raises `OptionError` where no such call is open, and for a result that is too long.
+        """
+        if self.setup.desk is None:
+            raise OptionError(f"no tool call has the id {call!r}: this team has no tools")
+        if not isinstance(result, str):
+            raise OptionError(f"result is {result!r}: give a text")
+        self.setup.check_length("result", result)
+        self.setup.desk.answer(call, result)
+
+    def _take_results(self) -> None:
+        for call, result in self.setup.desk.take() if self.setup.desk is not None else ():
+            self._ask_for(partial(Team._answer, call=call, result=clean(result)))
+
+    def _answer(self, space: Workspace, call: str, result: str) -> Play[None]:
+        for member in [member for member in space.members if member.waiting == call]:
+            result, text = self.setup.result_text(member, result)
+            yield from self._make_room(space, len(self.codec.encode(text)))
+            if not self.reason:
+                yield self.scribe.go_on(member, result, text)
+
+    def _wait(self) -> Wait:
+        desk = self.setup.desk
+        assert desk is not None, "only who has called a tool waits"
+        return Wait(lambda: desk.ready or bool(self._requests) or self._stop_from < math.inf, desk.until)
+
     def _ask_for(self, request: Request) -> None:
         self._requests.append((self.setup.record.end, request))
-
-    def _check_length(self, field: str, text: str) -> None:
-        length, longest = len(self.codec.encode(clean(text))), int(self.engine.max_positions * LONGEST_SAY)
-        if length > longest:
-            raise OptionError(f"{field} is {length} tokens long: a running team takes in at most {longest} at once")
 
     def _say(self, space: Workspace, name: str, text: str) -> Play[None]:
         said = self.setup.text("said", name=name, text=text)
@@ -359,40 +389,9 @@ class Team:
         # The finisher writes into copies: of each worker's block, the last page is copied.
         space.hold(reserve + len(self.setup.names) * self.engine.pool.page_size)
 
-    def _plan(self) -> Play[None]:
-        """A short first pass by one reader lists the parts. A task that cannot be split is left to the workers."""
-        parts, passes = yield from plan_parts(self.setup, self.sampling, self._stopping)
-        self.progress.passes += passes
-        if len(parts) >= 2:
-            self.setup.shown_task = ""  # a small model that sees the whole task does the whole task
-            numbered = [Part(number, text) for number, text in enumerate(parts, 1)]
-            self.setup.share_out(cut(numbered, len(self.workers)))
-        else:
-            yield events.Planned(**self.progress.now(), parts={})
-
     def _prefilled(self, done: int, total: int) -> Event:
         self.progress.prompt_tokens = total
         return events.Prefilled(**self.progress.now(), done=done, total=total)
-
-    def _started(self) -> Event:
-        sampling = [asdict(w.sampling or self.sampling) for w in self.workers]
-        shares = [[part.text for part in share] for share in self.setup.parts.values()]
-        return events.Started(
-            **self.progress.now(),
-            task=self.task,
-            model=self.engine.name,
-            workers=[worker.name for worker in self.workers],
-            layout=self.layout.name,
-            budget=self.settings.budget,
-            seeds=[self.settings.seed] * len(self.workers),
-            settings=self.settings.as_dict()
-            | {
-                "sampling": [one | {"stop": list(one["stop"])} for one in sampling],  # as JSON has it
-                "assign": self.assign if isinstance(self.assign, str) else shares,
-            }
-            | ({"messages": self.asked.messages} if self.asked.before or self.asked.after else {}),
-            versions=versions(),
-        )
 
     def _space(self) -> Workspace:
         assert self.space is not None, "prepare() makes it"

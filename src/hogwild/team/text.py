@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
 from typing import Any
 
@@ -81,11 +83,17 @@ class Codec:
             text = self.decode([i for i in ids if i not in self._marker_ids])
         return text
 
-    def chat(self, user: str, before: Sequence[Message] = (), after: Sequence[Message] = ()) -> str:
+    def chat(
+        self,
+        user: str,
+        before: Sequence[Message] = (),
+        after: Sequence[Message] = (),
+        tools: Sequence[Message] = (),
+    ) -> str:
         """A prompt up to the point where the assistant begins to write.
 
-        ``before`` and ``after`` are what stands around the user's message. A template that has no place for a system
-        message finds it at the beginning of the first one from the user.
+        ``before`` and ``after`` are what stands around the user's message, ``tools`` what may be called. A template
+        that has no place for a system message finds it at the beginning of the first one from the user.
         """
         messages = [*before, {"role": "user", "content": user}, *after]
         if not self.tokenizer.chat_template:
@@ -95,7 +103,7 @@ class Codec:
             place = next(place for place, one in enumerate(messages) if one["role"] == "user")
             asked = {"role": "user", "content": f"{system['content']}\n\n{messages[place]['content']}"}
             messages = [*messages[:place], asked, *messages[place + 1 :]]
-        return self._apply(messages)
+        return self.render(messages, tools)
 
     def _plain_chat(self, messages: Sequence[Message]) -> str:
         """A chat for a model without a template: each message behind the name of its role."""
@@ -104,7 +112,7 @@ class Codec:
 
     def _takes_system(self) -> bool:
         try:
-            return "@system@" in self._apply(
+            return "@system@" in self.render(
                 [{"role": "system", "content": "@system@"}, {"role": "user", "content": "?"}]
             )
         except ModelUnsupported:
@@ -120,12 +128,20 @@ class Codec:
         closing = self.thinking[1]
         return f"{self.open_thoughts(prompt)}\n{closing}\n\n" if closing else prompt
 
-    def _apply(self, messages: Sequence[Message]) -> str:
+    def render(self, messages: Sequence[Message], tools: Sequence[Message] = ()) -> str:
+        """What the chat template makes of a conversation. Raises `ModelUnsupported` where it fails."""
         try:
-            text: str = self.tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+            return self._apply(messages, tools)
         except Exception as error:  # whatever the template of a stranger raises
+            with suppress(Exception):  # some take the arguments of calls as text
+                return self._apply([_with_text_arguments(message) for message in messages], tools)
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelUnsupported(f"the model's chat template fails on a conversation: {reason}") from error
+
+    def _apply(self, messages: Sequence[Message], tools: Sequence[Message]) -> str:
+        given = [dict(message) for message in messages]
+        shown = [dict(tool) for tool in tools] or None
+        text: str = self.tokenizer.apply_chat_template(given, tools=shown, add_generation_prompt=True, tokenize=False)
         return text
 
     def _find_turns(self) -> Turns:
@@ -136,7 +152,7 @@ class Codec:
             {"role": "assistant", "content": "@second@"},
             {"role": "user", "content": "@third@"},
         ]
-        text = self._apply(messages)
+        text = self.render(messages)
         _, _, after_answer = text.partition("@second@")
         user, _, assistant = after_answer.partition("@third@")
         return Turns(user, assistant) if user and assistant else PLAIN_TURNS
@@ -182,6 +198,16 @@ class Reader:
             return ""
         self._context, self._shown = self._shown, len(self._ids)
         return now[len(before) :]
+
+
+def _with_text_arguments(message: Message) -> Message:
+    """A message whose tool calls have their arguments as JSON in a text."""
+    calls = [dict(call) for call in message.get("tool_calls", ())]
+    for call in calls:
+        arguments = call["function"]["arguments"]
+        if not isinstance(arguments, str):
+            call["function"] = call["function"] | {"arguments": json.dumps(arguments, ensure_ascii=False)}
+    return {**message, "tool_calls": calls} if calls else message
 
 
 def end_ids(generation_config: Any) -> list[int]:

@@ -10,6 +10,7 @@ from hogwild.errors import OptionError
 from hogwild.sampling import Sampling
 from hogwild.team.grammar import Grammar
 from hogwild.team.text import Reader, is_text
+from hogwild.team.tools import Found
 
 MAX_WORKERS = 16
 NAMES = (
@@ -62,10 +63,15 @@ class Member:
     pending: list[int] = field(default_factory=list)  # tokens to feed in the next pass
     from_private: bool = False  # what is pending is the last token of the private block: nobody else sees it
     grammar: Grammar | None = None  # what all that it writes must follow
+    found: Found | None = None  # the tool call that it has just made
+    waiting: str | None = None  # the id of the tool call whose result it waits for
+    calls: int = 0  # tools it has called
+    told: int = 0  # where its own words begin in the text, behind the last result in it
     step: int = 1
     written: int = 0  # tokens it has sampled
     tokens: list[int] = field(default_factory=list)  # those tokens
     text: str = ""  # of the current step, prefix included
+    shown: int = 0  # how much of the text was told in events, which never tell of calls
     prefix: str = ""  # what was put into its mouth at the start of the step
 
     @property
@@ -75,8 +81,13 @@ class Member:
 
     @property
     def body(self) -> str:
-        """What it has written of the current step itself."""
-        return self.text[len(self.prefix) :]
+        """What it has written of the current step itself, since a tool has told it something."""
+        return self.text[max(len(self.prefix), self.told) :]
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything of its own in the current step."""
+        return self.told > 0 or bool(self.body.strip())
 
     def row(self, view: list[Block], drafts: Sequence[int] = ()) -> Row:
         """What the worker brings to a pass: what is pending goes into its own block, the last of its view, and drafts.

@@ -10,7 +10,10 @@ from hogwild.team.worker import Member
 
 @dataclass
 class FinishedStep:
-    """A step that stands in the history: where its tokens are, and its text. Its number is 0 if no worker wrote it."""
+    """A step that stands in the history: where its tokens are, and its text. Its number is 0 if no worker wrote it.
+
+    ``told`` is where the words behind the last result of a tool begin in the text, if there is one.
+    """
 
     worker: str
     number: int
@@ -18,6 +21,7 @@ class FinishedStep:
     block: Block
     begin: int
     end: int
+    told: int = 0
 
     def shift(self, by: int) -> None:
         """Its tokens have moved."""
@@ -63,13 +67,20 @@ class Workspace:
     def transcript(self) -> str:
         """All that the workers wrote, as text: finished steps in order, then the unfinished ones."""
         finished = [step.text for step in (*self.gone, *self.steps) if step.number > 0]
-        unfinished = [member.text for member in self.members if member.body.strip()]
+        unfinished = [member.text for member in self.members if member.begun]
         return "\n\n".join(text.strip() for text in finished + unfinished)
 
     @property
     def pages(self) -> int:
         """The pages of all blocks; one that two of them share counts twice."""
         return sum(len(block.pages) for block in self._blocks())
+
+    def last_words(self) -> str:
+        """What was written since a tool has told something, or all of `transcript`. For one worker alone."""
+        parts = [(step.text, step.told) for step in (*self.gone, *self.steps) if step.number > 0]
+        parts += [(member.text, member.told) for member in self.members if member.begun]
+        last = max((place for place, (_, told) in enumerate(parts) if told), default=0)
+        return "\n\n".join(text[told:].strip() for text, told in parts[last:])
 
     def free(self) -> None:
         """Give all pages back."""
