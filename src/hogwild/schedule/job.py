@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from operator import methodcaller
 from threading import RLock
 from typing import Literal
 
@@ -125,5 +124,5 @@ class Job:
     def answer_tool(self, call_id: str, result: str) -> None:
         """See `Team.answer_tool`."""
         with self.lock:
-            methodcaller("answer_tool", call_id, result)(self.team)
+            self.team.answer_tool(call_id, result)
         self._wake()

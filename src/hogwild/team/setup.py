@@ -35,7 +35,7 @@ class Setup:
     Attributes: ``names`` of all workers so far, ``parts`` of each that has some, ``asked``, ``task`` and
     ``shown_task``, which is what the workers see of it, ``record`` of all that is drawn. What a person wrote, names and
     parts too, is harmless when it gets into a prompt. ``schema``, if there is one, is what the answer follows;
-    ``owner``, if there is one, may alone share the prompt; ``tools`` is what may be called, ``desk`` where the calls are.
+    ``owner``, if there is one, may alone share the prompt; ``tools`` is what may be called, ``desk`` where calls are.
     """
 
     def __init__(
