@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json as jsonlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +18,7 @@ from rich.text import Text
 from hogwild.cli import options as opt
 from hogwild.cli import text
 from hogwild.cli.loading import loading
+from hogwild.cli.needs import need
 from hogwild.cli.request import check_writable, parse_bytes, split_list
 from hogwild.errors import OptionError
 
@@ -57,6 +60,24 @@ SavePlot = Annotated[
 ]
 Baselines = Annotated[str, typer.Option(metavar="A,B,..", help="Other ways on our engine: separate, copied, or none.")]
 Peers = Annotated[str, typer.Option(metavar="A,B,..", help="transformers, llama.cpp, vllm, or none.")]
+Url = Annotated[
+    str | None, typer.Option(metavar="URL", help="A server that runs already.", show_default="one of its own")
+]
+Rate = Annotated[float, typer.Option(metavar="X", help="Requests a second, on average.")]
+Seconds = Annotated[float, typer.Option(metavar="SECONDS", help="For how long requests arrive.")]
+Teams = Annotated[float, typer.Option(metavar="0..1", help="The share of requests that ask for a team.")]
+TeamWorkers = Annotated[int, typer.Option("--workers", "-w", metavar="N", help="Of a team.")]
+Tokens = Annotated[int, typer.Option(metavar="N", help="Passes of a request: tokens of each worker.")]
+Words = Annotated[int, typer.Option(metavar="N", help="Of a prompt; no two are alike.")]
+GoodFirst = Annotated[float, typer.Option(metavar="SECONDS", help="A good answer's first token comes within.")]
+GoodToken = Annotated[float, typer.Option(metavar="SECONDS", help="A good answer's other tokens take, on average.")]
+ServerOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FLAG", help="For the server of its own, like --server-option=--kv-memory=2GB; repeat."),
+]
+BenchKey = Annotated[
+    str | None, typer.Option("--api-key", metavar="KEY", help="Of that server.", envvar="HOGWILD_API_KEY")
+]
 Gguf = Annotated[Path | None, typer.Option(metavar="FILE", help="The model for llama.cpp.")]
 
 
@@ -160,6 +181,48 @@ def compare_(
     for path in targets:
         if path.suffix in (".svg", ".png"):
             draw(standings, title, str(machine), path)
+
+
+@app.command("serve")
+def serve_(
+    model: opt.Model = opt.DEFAULT_MODEL,
+    url: Url = None,
+    api_key: BenchKey = None,
+    rate: Rate = 1.0,
+    seconds: Seconds = 30.0,
+    teams: Teams = 0.5,
+    workers: TeamWorkers = 2,
+    tokens: Tokens = 32,
+    words: Words = 24,
+    good_first: GoodFirst = 2.0,
+    good_token: GoodToken = 0.25,
+    seed: Seed = 0,
+    server_option: ServerOption = None,
+    json: Json = False,
+    save: Save = None,
+) -> None:
+    """Offer load to a server on loopback: requests arrive by chance, and do not wait for each other.
+
+    Times count from when a request was due, so that a server that falls behind cannot hide it. An answer is good when
+    its first token and the ones after it come fast enough.
+    """
+    targets = checked_targets(save, (".json", ".md"))
+    need("hogwild bench serve", "fastapi", "httpx2", "prometheus_client", "uvicorn")
+    from hogwild.bench.load import Limits, Load
+    from hogwild.bench.machine import Machine
+    from hogwild.bench.serve import bench_serve, serve_table, started
+
+    load = Load(rate, seconds, teams, workers, tokens, words, seed)
+    limits = Limits(good_first, good_token)
+    with reporting() as report:
+        machine = Machine.here()
+        if url:
+            result = bench_serve(url, model, load, limits, api_key, report)
+        else:
+            with started(model, server_option or ()) as server:
+                result = bench_serve(server.url, server.model, load, limits, None, report)
+    as_json = jsonlib.dumps({"machine": asdict(machine), **result}, indent=2)
+    finish([serve_table(result)], str(machine), as_json, targets, json)
 
 
 def some(option: str, given: str) -> tuple[str, ...]:

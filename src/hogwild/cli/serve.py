@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import socket
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hogwild.cli import options as opt
 from hogwild.cli.loading import loading
+from hogwild.cli.needs import need
 from hogwild.cli.request import ATTENTION, QUANTIZE, one_of, parse_bytes, within
-from hogwild.errors import OptionError
 
 if TYPE_CHECKING:
     from hogwild.server.service import Service
@@ -130,9 +129,7 @@ def serve(
 
 def _settings(given: dict[str, Any]) -> ServerSettings:
     """The server's part of the options."""
-    for package in ("fastapi", "prometheus_client", "uvicorn"):
-        if find_spec(package) is None:
-            raise OptionError(f"hogwild serve needs {package}, which is not installed: pip install 'hogwild[serve]'")
+    need("hogwild serve", "fastapi", "prometheus_client", "uvicorn")
     from hogwild.server.settings import ServerSettings
 
     same = (

@@ -86,7 +86,7 @@ class _Stats:
             yield kind(f"hogwild_scheduler_{name}", f"The scheduler's {name.replace('_', ' ')}", value=value)
 
 
-_GAUGES = frozenset({"queued", "running", "paused", "pages_used", "pages_total", "used_pages", "total_pages"})
+_GAUGES = frozenset({"queued", "running", "paused", "pages_used", "pages_total", "longest_pass"})
 
 
 def numbers(stats: Any) -> dict[str, float]:

@@ -116,6 +116,8 @@ class TeamRecord:
         """Why a team that has ended has no `Finished`; None for one that has, or that has not ended."""
         if self.ended is None or self.finished is not None:
             return None
+        if self.state == "cancelled" and self.job.error is not None:
+            return ApiError(503, str(self.job.error), code="stopping")
         if self.state == "cancelled":
             return ApiError(409, "the team was cancelled", code="cancelled")
         if self.state == "expired":
