@@ -67,8 +67,7 @@ class Served:
 @contextmanager
 def served(engine: Engine, scheduler: Any = None, **settings: Any) -> Iterator[Served]:
     """Serve an engine. At the end all pages must be back, but for the prompts that are kept."""
-    chosen = scheduler or scheduler_for(engine)
-    service = Service(engine, ServerSettings(**_FOR_TESTS | settings), chosen)
+    service = Service(engine, ServerSettings(**_FOR_TESTS | settings), scheduler)
     with listen("127.0.0.1", 0) as sock:
         server = Server(create_app(service), grace=0.0)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
@@ -100,10 +99,3 @@ def events(text: str) -> list[dict[str, Any]]:
     """The data of server-sent events, but for the closing mark."""
     lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
     return [json.loads(line) for line in lines if line != "[DONE]"]
-
-
-def scheduler_for(engine: Engine) -> Any:
-    """The stand-in, until there is a scheduler."""
-    from standin import StandIn
-
-    return StandIn(engine)

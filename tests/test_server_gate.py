@@ -12,11 +12,11 @@ import pytest
 
 from fakes import scripted, tiny_team_engine
 from hogwild.errors import OptionError
+from hogwild.schedule import Scheduler
 from hogwild.server.gate import key_of
 from hogwild.server.logs import JsonLines
 from hogwild.server.settings import ServerSettings
 from serving import Served, served, until
-from standin import StandIn
 
 ONE, TWO = "first-secret-key", "second-secret-key"
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
@@ -91,15 +91,25 @@ def test_a_key_has_so_many_open_teams(server: Served) -> None:
         until(lambda: http.post("/v1/chat/completions", json=CHAT).status_code == 200)
 
 
-def test_a_full_queue_is_503() -> None:
+def test_a_full_queue_is_503_and_so_is_one_that_takes_too_long() -> None:
     engine = scripted()
     engine.hook = lambda: time.sleep(0.01)
-    with served(engine, StandIn(engine, queue_limit=0)) as full, full.http() as http:
+    scheduler = Scheduler(engine, max_teams=1, queue_limit=1, queue_seconds=0.5)
+    with served(engine, scheduler) as full, full.http() as http:
+        first = http.post("/v1/teams", json=TEAM).json()["id"]
+        until(lambda: http.get(f"/v1/teams/{first}").json()["state"] == "running")
+        second = http.post("/v1/teams", json=TEAM).json()["id"]
         answer = http.post("/v1/chat/completions", json=CHAT)
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0
         assert answer.json()["error"]["code"] == "overloaded"
-        assert http.get("/v1/teams").json()["data"] == []
+        assert [team["id"] for team in http.get("/v1/teams").json()["data"]] == [second, first]
+        until(lambda: http.get(f"/v1/teams/{second}").json()["state"] == "expired")
+        for stream in (False, True):  # the status tells, whether it was to be streamed or not
+            answer = http.post("/v1/chat/completions", json=CHAT | {"stream": stream})
+            assert answer.status_code == 503
+            assert answer.json()["error"]["code"] == "expired"
+        assert http.delete(f"/v1/teams/{first}").status_code == 200
 
 
 def test_other_names_are_not_answered(server: Served) -> None:

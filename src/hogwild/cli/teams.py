@@ -22,7 +22,7 @@ ApiKey = Annotated[
 def watch(team: Team = None, url: Url = "http://127.0.0.1:8000", api_key: ApiKey = None) -> None:
     """Watch the teams of a server that hogwild serve has started; talk to one, or stop it."""
     from hogwild.cli import view
-    from hogwild.cli.webpage import need
+    from hogwild.cli.needs import need
 
     need("hogwild watch", "textual", "httpx2")
     if not view.on_terminal():

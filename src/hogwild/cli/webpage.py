@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 import typer
 
+from hogwild.cli.needs import need
 from hogwild.cli.playback import read
 from hogwild.cli.request import within
 from hogwild.errors import OptionError
@@ -39,10 +39,3 @@ def serve(trace: Path, port: int) -> None:
         typer.echo(f"the run is at http://{HOST}:{sock.getsockname()[1]}/#trace=trace.jsonl (Ctrl-C ends it)")
         config = uvicorn.Config(trace_app(trace), log_level="warning", timeout_graceful_shutdown=1)
         uvicorn.Server(config).run(sockets=[sock])
-
-
-def need(what: str, *packages: str) -> None:
-    """Raise `OptionError` unless the packages that ``what`` needs are installed."""
-    for package in packages:
-        if find_spec(package) is None:
-            raise OptionError(f"{what} needs {package}, which is not installed: pip install 'hogwild[serve]'")

@@ -25,7 +25,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from hogwild.errors import CacheFull, HogwildError, InputError
+from hogwild.errors import CacheFull, HogwildError, InputError, QueueFull
 from hogwild.team.text import clean
 
 RETRY_SECONDS = 5
@@ -73,7 +73,7 @@ def as_api_error(error: BaseException) -> ApiError:
     if isinstance(error, InputError):
         field = _FIELD.match(str(error))
         return ApiError(400, str(error), param=field[1] if field else None)
-    if isinstance(error, CacheFull) or type(error).__name__ == "QueueFull":
+    if isinstance(error, (CacheFull, QueueFull)):
         return ApiError(503, str(error), code="overloaded")
     if isinstance(error, HogwildError):
         return ApiError(500, str(error))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from hogwild.schedule import Scheduler
 from hogwild.team.events import CheckAsked, Event, Prefilled, Started, Token
 
 if TYPE_CHECKING:
-    from hogwild.schedule import Scheduler
     from hogwild.server.record import TeamRecord
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -81,15 +82,9 @@ class _Stats:
 
     def collect(self) -> Iterator[Metric]:
         """One metric a number."""
-        for name, value in numbers(self._scheduler.stats).items():
+        for name, value in asdict(self._scheduler.stats).items():
             kind = GaugeMetricFamily if name in _GAUGES else CounterMetricFamily
             yield kind(f"hogwild_scheduler_{name}", f"The scheduler's {name.replace('_', ' ')}", value=value)
 
 
 _GAUGES = frozenset({"queued", "running", "paused", "pages_used", "pages_total", "longest_pass"})
-
-
-def numbers(stats: Any) -> dict[str, float]:
-    """The numbers of the scheduler's statistics, by name."""
-    found = stats if isinstance(stats, dict) else {name: getattr(stats, name) for name in dir(stats) if name[0] != "_"}
-    return {name: float(value) for name, value in found.items() if isinstance(value, (int, float))}

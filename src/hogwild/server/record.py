@@ -7,15 +7,13 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hogwild.errors import HogwildError
+from hogwild.schedule import Job
 from hogwild.server.errors import ApiError, as_api_error
 from hogwild.team.events import Event, Finished
 from hogwild.team.team import Team
-
-if TYPE_CHECKING:
-    from hogwild.schedule import Job
 
 ENDED = ("finished", "failed", "cancelled", "expired")
 """States of a job that will never write again."""

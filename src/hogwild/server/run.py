@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from types import FrameType
@@ -31,7 +32,8 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         sock = socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
-        raise OptionError(f"--host {host} --port {port}: {error.strerror or error}; take another one") from error
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
+        raise OptionError(f"--host {host} --port {port}: {reason}; take another one") from error
     wanted = {"SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
     wanted["TCP_USER_TIMEOUT"] = DEAD_SECONDS * 1000
     for name, value in wanted.items():  # connections inherit them

@@ -8,17 +8,14 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from hogwild.engine import Engine
+from hogwild.schedule import Job, Scheduler
 from hogwild.server.errors import ApiError
 from hogwild.server.metrics import Metrics
 from hogwild.server.record import TeamRecord
 from hogwild.server.settings import ServerSettings
 from hogwild.team.team import Team
-
-if TYPE_CHECKING:
-    from hogwild.schedule import Job, Scheduler
 
 
 class Service:
@@ -30,10 +27,7 @@ class Service:
     def __init__(
         self, engine: Engine, settings: ServerSettings | None = None, scheduler: Scheduler | None = None
     ) -> None:
-        if scheduler is None:
-            from hogwild.schedule import Scheduler
-
-            scheduler = Scheduler(engine)
+        scheduler = scheduler or Scheduler(engine)
         self.engine = engine
         self.settings = settings or ServerSettings()
         self.name = self.settings.name or engine.name.rstrip("/").rsplit("/", 1)[-1]
