@@ -270,6 +270,6 @@ def test_a_trace_names_the_tools(prompt: Path) -> None:
 
 def test_who_has_no_tools_has_no_calls(prompt: Path) -> None:
     team = Team(engine_with({"Alice": [CALL]}), "Task", 2, prompt=prompt, budget=60, sampling=GREEDY)
-    with pytest.raises(OptionError, match="this team has no tools"):
+    with pytest.raises(OptionError, match="no tool call has the id 'x'"):
         team.answer_tool("x", "7")
     assert "tool_called" not in kinds(run(team))

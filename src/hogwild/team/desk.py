@@ -11,14 +11,14 @@ import secrets
 import string
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Lock, Thread
 from typing import Any
 
 from hogwild.errors import OptionError
 from hogwild.team.messages import ID_LENGTH, arguments_of
-from hogwild.team.tools import Found, ToolBox
+from hogwild.team.tools import Found, Tool
 
 _SIGNS = string.ascii_letters + string.digits
 
@@ -40,9 +40,9 @@ class Desk:
     ``seconds`` is how long a result may take.
     """
 
-    def __init__(self, tools: ToolBox, seconds: float) -> None:
+    def __init__(self, tools: Sequence[Tool], seconds: float) -> None:
         self._results: deque[tuple[str, str]] = deque()
-        self._tools = tools
+        self._tools = {tool.name: tool for tool in tools}
         self._seconds = seconds
         self._calls: dict[tuple[str, int], Call] = {}
         self._lock = Lock()  # a result may come just when it is given up
@@ -53,12 +53,12 @@ class Desk:
         if known is not None:
             return known
         call = self._calls[worker, number] = Call(worker, found, time.monotonic() + self._seconds)
-        tool = self._tools[found.name]
+        tool = self._tools.get(found.name)
         arguments = arguments_of(found.arguments)
         if not found.name:
             self._answer(call, "error: this is no call: give one JSON object with the name and the arguments")
         elif tool is None:
-            self._answer(call, f"error: there is no tool {found.name!r}, only {', '.join(self._tools.names)}")
+            self._answer(call, f"error: there is no tool {found.name!r}, only {', '.join(self._tools)}")
         elif arguments is None:
             self._answer(call, "error: the arguments are no JSON object")
         elif tool.call is not None:

@@ -115,10 +115,8 @@ class Scribe:
 
     def _call(self, member: Member) -> Event:
         """A worker has called a tool: it waits."""
-        desk = self._setup.desk
-        assert desk is not None, "only who has tools calls one"
         assert member.found is not None, "a call was found"
-        call = desk.open(member.name, member.calls, member.found)
+        call = self._setup.desk.open(member.name, member.calls, member.found)
         member.waiting, member.calls = call.id, member.calls + 1
         now = self._progress.now(worker=member.name, step=member.step)
         return events.ToolCalled(**now, call=call.id, name=call.found.name, arguments=call.found.arguments)

@@ -59,7 +59,7 @@ class Setup:
         self.shown_task = self.task
         wanted = settings.schema
         self.tools = ToolBox(settings.tools, codec, engine.name) if settings.tools else None
-        self.desk = None if self.tools is None else Desk(self.tools, settings.tool_seconds)
+        self.desk = Desk(settings.tools, settings.tool_seconds)
         self.schema = None if wanted is None else Schema(codec, engine.vocab_size, wanted)
         self.record = Record()
         self.owner: str | None = None

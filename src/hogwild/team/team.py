@@ -34,6 +34,7 @@ from hogwild.team.settings import make_settings
 from hogwild.team.setup import STEP_ROOM, Setup
 from hogwild.team.start import started
 from hogwild.team.text import Codec, Message, clean, end_ids
+from hogwild.team.views import Piece, views
 from hogwild.team.window import drop_steps, longest_view
 from hogwild.team.worker import MAX_WORKERS, Member, Worker, check_name, make_workers
 from hogwild.team.workspace import Workspace
@@ -122,6 +123,10 @@ class Team:
         """Whether nobody can write before a tool returns."""
         members = self.space.members if self.space is not None else []
         return bool(members) and all(member.waiting is not None for member in members)
+
+    def views(self) -> dict[str, list[Piece]]:
+        """What each worker sees now, by name; of what runs in another thread, a moment old."""
+        return {} if self.space is None or self.space.prompt.freed else views(self.space, self.layout)
 
     # One pass.
 
@@ -324,15 +329,13 @@ class Team:
 
         Raises `OptionError` where no such call is open, and for a result that is too long.
         """
-        if self.setup.desk is None:
-            raise OptionError(f"no tool call has the id {call!r}: this team has no tools")
         if not isinstance(result, str):
             raise OptionError(f"result is {result!r}: give a text")
         self.setup.check_length("result", result)
         self.setup.desk.answer(call, result)
 
     def _take_results(self) -> None:
-        for call, result in self.setup.desk.take() if self.setup.desk is not None else ():
+        for call, result in self.setup.desk.take():
             self._ask_for(partial(Team._answer, call=call, result=clean(result)))
 
     def _answer(self, space: Workspace, call: str, result: str) -> Play[None]:
@@ -344,7 +347,6 @@ class Team:
 
     def _wait(self) -> Wait:
         desk = self.setup.desk
-        assert desk is not None, "only who has called a tool waits"
         return Wait(lambda: desk.ready or bool(self._requests) or self._stop_from < math.inf, desk.until)
 
     def _ask_for(self, request: Request) -> None:

@@ -93,22 +93,13 @@ class ToolBox:
 
     def __init__(self, tools: Sequence[Tool], codec: Codec, model: str) -> None:
         self._codec = codec
-        self._tools = {tool.name: tool for tool in tools}
+        self._names = {tool.name for tool in tools}
         self.definitions: list[dict[str, Any]] = [every_text(tool.definition(), codec.harmless) for tool in tools]
         self._as_text = False  # the template takes the arguments as text
         self._find_format(model)
         self.ids = set(codec.encode(self.opening + (self._between or "") + self.closing)) & set(
             codec.forbidden_ids
         ) - set(codec.end_ids)
-
-    def __getitem__(self, name: str) -> Tool | None:
-        """The tool of a name, if there is one."""
-        return self._tools.get(name)
-
-    @property
-    def names(self) -> list[str]:
-        """The names of all tools."""
-        return list(self._tools)
 
     # What a worker writes.
 
@@ -155,7 +146,7 @@ class ToolBox:
         except ValueError:
             return None
         name, arguments = _at(value, self._name_path), _at(value, self._arguments_path)
-        if not isinstance(name, str) or (not self.marker and name not in self._tools):
+        if not isinstance(name, str) or (not self.marker and name not in self._names):
             return Found("", call[begin:end], call[end:]) if self.marker else None
         return Found(name, _as_json(arguments), call[end:])
 
