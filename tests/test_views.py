@@ -28,6 +28,7 @@ def test_they_are_what_the_workers_see(prompt: Path, layout: str) -> None:
             pieces, view = team.views()[member.name], team.layout.view(team.space, member)
             assert sum(piece.tokens for piece in pieces) == sum(map(len, view))
             assert all(piece.tokens > 0 for piece in pieces)
+    assert team.space is not None
     for name, pieces in team.views().items():
         assert pieces[0] == Piece("prompt", None, len(team.space.prompt))
         finished = [piece for piece in pieces if piece.kind == "history" and piece.worker is not None]
