@@ -12,6 +12,7 @@ from torch import nn
 from hogwild.engine import Engine, Row
 from hogwild.engine.selftest import calm_difference, plain_logits, self_test
 from hogwild.errors import ModelUnsupported, OptionError
+from hogwild.models import linear
 from hogwild.models.families import FAMILIES
 from hogwild.models.linear import PackedLinear, prepare_linears
 from tiny import alter, some_tokens, tiny_engine, tiny_model
@@ -76,12 +77,16 @@ def test_every_family_runs_with_packed_layers(name: str) -> None:
         assert not any(type(module) is nn.Linear for module in engine.model.modules()) or quantize == "none"
 
 
-def test_int4_keeps_the_head_at_8_bits() -> None:
+def test_int4_keeps_a_narrow_head_at_8_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("Llama")
     prepare_linears(model, "int4")
     forms = {name: layer.form for name, layer in layers(model)}
     assert forms.pop("lm_head") == "int8"
     assert set(forms.values()) == {"int4"}
+    monkeypatch.setattr(linear, "WIDE_HEAD", 1)
+    model = tiny_model("Llama")
+    prepare_linears(model, "int4")
+    assert {layer.form for _, layer in layers(model)} == {"int4"}
 
 
 @torch.inference_mode()

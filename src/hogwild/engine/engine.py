@@ -32,6 +32,7 @@ from hogwild.models.compiled import MOST_TOKENS, WARM_UP, compile_layers, compil
 from hogwild.models.hook import NAME, handing
 from hogwild.models.linear import check_quantize, prepare_linears
 from hogwild.models.load import Loaded, adopt, leave_files, load_model, parse_dtype, shorten
+from hogwild.models.norms import fuse_norms
 from hogwild.models.packaged import Progress
 from hogwild.models.parallel import ALONE, Ranks, join
 from hogwild.models.probe import keeps_logits, measure_layers
@@ -155,6 +156,7 @@ class Engine:
         if loaded.ranks.size == 1 and prepare_linears(loaded.model, quantize):
             leave_files(loaded.model)
             join_siblings(loaded.model)
+            fuse_norms(loaded.model)
         engine = cls(loaded, kv_memory, attention, kv_dtype)
         engine.quantize = quantize
         if compile:

@@ -21,6 +21,11 @@ QUANTIZE = ("none", "int8", "int4")
 """What `prepare_linears` does with the weights."""
 
 
+WIDE_HEAD = 1024
+"""Inputs from which on the head is int4 too: its errors are those of the logits, and in a narrow one they do not average
+out (docs/quantisation.md has what it costs)."""
+
+
 class PackedLinear(nn.Module):
     """``y = x W^T + bias`` for x [..., K], with W [N, K] packed in one of `FORMATS`; y is of the dtype of x.
 
@@ -124,10 +129,10 @@ def check_quantize(quantize: str, device: str = "cpu", shared: bool = False) -> 
 def prepare_linears(model: nn.Module, quantize: str = "none") -> int:
     """Swap every ``nn.Linear`` of a model that the kernels serve; returns how many. Call it once, on the CPU.
 
-    ``none``: bfloat16 layers, where the kernels are there. ``int8`` and ``int4``: all layers, of any floating dtype;
-    the head is int8 also with ``int4``, as its errors are those of the logits. Each layer's own weights are freed
-    before the next is packed, unless something else holds them, as an embedding does that is tied to the head; it stays
-    as it is. Experts that a model keeps in one tensor are no linear layers, and stay too.
+    ``none``: bfloat16 layers, where the kernels are there. ``int8`` and ``int4``: all layers, of any floating dtype; of
+    the head see `WIDE_HEAD`. Each layer's own weights are freed before the next is packed, unless something else holds
+    them, as an embedding does that is tied to the head; it stays as it is. Experts that a model keeps in one tensor are
+    no linear layers, and stay too.
     Raises `OptionError` for another ``quantize``.
     """
     check_quantize(quantize)
@@ -137,7 +142,9 @@ def prepare_linears(model: nn.Module, quantize: str = "none") -> int:
         parent, _, own = name.rpartition(".")
         linear = model.get_submodule(name)
         assert isinstance(linear, nn.Linear)
-        form = "bf16" if quantize == "none" else "int8" if linear is head else quantize
+        form = "bf16" if quantize == "none" else quantize
+        if form == "int4" and linear is head and linear.in_features < WIDE_HEAD:
+            form = "int8"
         setattr(model.get_submodule(parent), own, PackedLinear(linear.weight, linear.bias, form))
     return len(names)
 
