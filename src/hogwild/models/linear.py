@@ -22,8 +22,8 @@ QUANTIZE = ("none", "int8", "int4")
 
 
 WIDE_HEAD = 1024
-"""Inputs from which on the head is int4 too: its errors are those of the logits, and in a narrow one they do not average
-out (docs/quantisation.md has what it costs)."""
+"""Inputs from which on the head is int4 too: its errors are those of the logits, and do not average out in a narrow one
+(docs/quantisation.md has what it costs)."""
 
 
 class PackedLinear(nn.Module):

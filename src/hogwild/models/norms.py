@@ -22,7 +22,7 @@ SCALES = (1e-3, 1.0, 40.0)
 """The sizes of the rows that a module is asked about: small ones show its epsilon."""
 
 ALIKE = 0.995
-"""The share of the numbers that must be the same; the rest may differ by one step of bfloat16, as sums in another order do."""
+"""The share of the numbers that must be the same; others may be one step of bfloat16 off: sums have another order."""
 
 
 @dataclass(frozen=True)
