@@ -60,7 +60,9 @@ def test_same_numbers(dim: int, round_first: bool, eps: float) -> None:
 def test_one_may_be_added_to_the_weight() -> None:
     norm = Norm(64, 1e-6, 1, False).bfloat16()
     assert fuse_norms(nn.ModuleList([norm])) == 1
-    assert norm.forward._form.added == 1  # type: ignore[union-attr]
+    fused = norm.forward
+    assert isinstance(fused, FusedNorm)
+    assert fused.form.added == 1
 
 
 def test_what_is_left_alone() -> None:

@@ -35,13 +35,16 @@ class Form:
 
 
 class FusedNorm:
-    """The norm of x [..., D] in bfloat16, for a module whose own ``forward`` serves everything else."""
+    """The norm of x [..., D] in bfloat16, for a module whose own ``forward`` serves everything else.
+
+    Attributes: ``form``, how the module writes it.
+    """
 
     def __init__(self, module: nn.Module, weight: Tensor, form: Form) -> None:
         self._own = type(module).forward
         self._module = module
         self._weight = (weight.detach().float() + form.added).contiguous()
-        self._form = form
+        self.form = form
 
     def __call__(self, x: Tensor) -> Tensor:
         """As the module's ``forward``."""
@@ -54,8 +57,8 @@ class FusedNorm:
         library.hogwild_rms_norm(
             x.data_ptr(),
             self._weight.data_ptr(),
-            self._form.eps,
-            self._form.round_first,
+            self.form.eps,
+            self.form.round_first,
             y.data_ptr(),
             x.numel() // dim,
             dim,
