@@ -79,12 +79,14 @@ def test_every_option_reaches_the_team(stage: Stage, tmp_path: Path) -> None:
     options = (
         "--names Ann,Ben,Cy --layout interleaved --budget 99 --part one --part two --answer number --on-full drop "
         "--snapshots 64,16 --drafts 5 --seed 7 -t 0.5 --top-p 0.9 --top-k 20 --min-p 0.1 --repetition-penalty 1.1 "
+        "--presence-penalty -1 --frequency-penalty 0.5 "
         "--model some/model --device cuda --dtype float32 --kv-memory 1.5GiB --trust-remote-code -q"
     )
     assert main(["run", "the task", "--prompt-dir", str(tmp_path), *options.split()]) == 0
     assert stage.request == Request(
         task="the task", model="some/model", workers=3, names=("Ann", "Ben", "Cy"), layout="interleaved", budget=99,
-        seed=7, sampling={"temperature": 0.5, "top_p": 0.9, "top_k": 20, "min_p": 0.1, "repetition_penalty": 1.1},
+        seed=7, sampling={"temperature": 0.5, "top_p": 0.9, "top_k": 20, "min_p": 0.1, "repetition_penalty": 1.1,
+                          "presence_penalty": -1, "frequency_penalty": 0.5},
         prompt=tmp_path, assign=("one", "two"), answer="number", on_full="drop", snapshots=(16, 64), drafts=5,
         device="cuda", dtype="float32", kv_memory=3 * 2**29, trust_remote_code=True,
     )  # fmt: skip
@@ -93,6 +95,21 @@ def test_every_option_reaches_the_team(stage: Stage, tmp_path: Path) -> None:
     assert team["names"] == ["Ann", "Ben", "Cy"]
     assert team["prompt"] == str(tmp_path)
     assert stage.request.engine_options()["kv_memory"] == 3 * 2**29
+
+
+def test_a_schema_comes_from_a_file(stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text('{"type": "integer"}')
+    assert main(["run", "the task", "-q", "--schema", str(file)]) == 0
+    assert stage.request is not None
+    assert stage.request.team_options()["schema"] == {"type": "integer"}
+    for text, problem in (("[1]", "holds no JSON object"), ("{", "is no JSON"), (None, "cannot be read")):
+        file.unlink()
+        if text is not None:
+            file.write_text(text)
+        assert main(["run", "the task", "--schema", str(file)]) == 2
+        assert problem in capsys.readouterr().err
+        file.touch()
 
 
 def test_what_is_not_said_is_left_to_the_model_and_the_team(stage: Stage) -> None:

@@ -209,6 +209,12 @@ def test_a_run_that_is_done_again_calls_nothing_again(prompt: Path) -> None:
         assert tokens_of(again, name) == tokens_of(first, name)
 
 
+def test_json_that_is_no_call_is_shown(prompt: Path) -> None:
+    text = '{"arguments": 1, "name": "Ada"}'
+    events = run(Team(engine_with({"Alice": [text]}), "Task", 1, prompt=prompt, sampling=GREEDY, tools=[adds()]))
+    assert "".join(event.text for event in of_kind(events, "token")) == text
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("layout", ["contiguous", "interleaved", "combined"])
 def test_whatever_is_asked_meanwhile_all_pages_come_back(prompt: Path, layout: str, seed: int) -> None:

@@ -46,6 +46,9 @@ Prompt = Annotated[
 ]
 PromptDir = Annotated[Path | None, _team(metavar="FOLDER", help="Templates of your own.")]
 Answer = Annotated[str, _team(metavar="FORM", help=_help("The form of the answer", ANSWERS))]
+Schema = Annotated[
+    Path | None, _team(metavar="FILE", help="A JSON schema that the answer follows (one worker: all it writes).")
+]
 OnFull = Annotated[
     str, _team(metavar="HOW", help=_help("When the window is full (answer now, or drop the oldest steps)", ON_FULL))
 ]
@@ -70,6 +73,12 @@ MinP = Annotated[
 ]
 RepetitionPenalty = Annotated[
     float | None, _sampling(metavar="X", help="Above 1 makes used tokens less likely.", show_default=_THEIRS)
+]
+PresencePenalty = Annotated[
+    float | None, _sampling(metavar="-2..2", help="Takes this off tokens that the worker has used.", show_default="0")
+]
+FrequencyPenalty = Annotated[
+    float | None, _sampling(metavar="-2..2", help="The same, for each time that it has.", show_default="0")
 ]
 
 Model = Annotated[

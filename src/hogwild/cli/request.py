@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Mapping
@@ -91,6 +92,19 @@ def read_task(given: str) -> str:
         ) from error
 
 
+def read_schema(path: Path) -> dict[str, Any]:
+    """The JSON schema of a file."""
+    try:
+        schema = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"--schema: the file {str(path)!r} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"--schema: {str(path)!r} is no JSON: {error}") from error
+    if not isinstance(schema, dict):
+        raise InputError(f"--schema: {str(path)!r} holds no JSON object; give a JSON schema")
+    return schema
+
+
 def _as_path(given: str) -> Path | None:
     try:
         path = Path(given).expanduser()
@@ -135,6 +149,7 @@ class Request:
     prompt: str | Path = "default"
     assign: str | tuple[str, ...] = "none"
     answer: str = "text"
+    schema: Mapping[str, Any] | None = None
     on_full: str = "stop"
     snapshots: tuple[int, ...] = ()
     drafts: int = 0
@@ -178,6 +193,8 @@ class Request:
             "top_k": (0, None),
             "min_p": (0, 1),
             "repetition_penalty": (0.01, None),
+            "presence_penalty": (-2, 2),
+            "frequency_penalty": (-2, 2),
         }
         for name, value in self.sampling.items():
             within("--" + name.replace("_", "-"), value, *limits[name])
@@ -199,7 +216,7 @@ class Request:
 
     def team_options(self) -> dict[str, Any]:
         """The keyword arguments of ``Team``, without ``sampling``, which needs the model's defaults."""
-        names = ("workers", "layout", "budget", "seed", "answer", "on_full", "snapshots", "drafts")
+        names = ("workers", "layout", "budget", "seed", "answer", "schema", "on_full", "snapshots", "drafts")
         return {name: getattr(self, name) for name in names} | {
             "names": None if self.names is None else list(self.names),
             "assign": self.assign if isinstance(self.assign, str) else list(self.assign),

@@ -20,6 +20,7 @@ def run(
     prompt: opt.Prompt = None,
     prompt_dir: opt.PromptDir = None,
     answer: opt.Answer = "text",
+    schema: opt.Schema = None,
     on_full: opt.OnFull = "stop",
     snapshots: opt.Snapshots = None,
     drafts: opt.Drafts = 0,
@@ -29,6 +30,8 @@ def run(
     top_k: opt.TopK = None,
     min_p: opt.MinP = None,
     repetition_penalty: opt.RepetitionPenalty = None,
+    presence_penalty: opt.PresencePenalty = None,
+    frequency_penalty: opt.FrequencyPenalty = None,
     model: opt.Model = opt.DEFAULT_MODEL,
     device: opt.Device = "cpu",
     dtype: opt.Dtype = None,
@@ -54,6 +57,8 @@ def run(
         "top_k": top_k,
         "min_p": min_p,
         "repetition_penalty": repetition_penalty,
+        "presence_penalty": presence_penalty,
+        "frequency_penalty": frequency_penalty,
     }
     request = req.Request(
         task=req.read_task(task),
@@ -67,6 +72,7 @@ def run(
         prompt=_prompt(prompt, prompt_dir),
         assign=_assign(assign, part),
         answer=answer,
+        schema=req.read_schema(schema) if schema else None,
         on_full=on_full,
         snapshots=req.parse_snapshots(snapshots) if snapshots else (),
         drafts=drafts,

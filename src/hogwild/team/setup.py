@@ -226,7 +226,7 @@ class Setup:
             self.check_length("result", result)
         except OptionError as error:
             result = f"error: {error}"
-        text = self.tools.returned(result, member.waiting or "", member.found.rest)
+        text = self.tools.returned(result, member.waiting or "", member.found)
         return result, text if self.solo else self.codec.open_thoughts(text)
 
     def _hand_over_last_token(self, space: Workspace, member: Member) -> None:

@@ -64,11 +64,15 @@ class Tool:
 
 @dataclass(frozen=True)
 class Found:
-    """A call in a text: ``arguments`` is JSON; ``rest`` is what was written behind the call. No name: it is broken."""
+    """A call in a text: ``arguments`` is JSON; ``rest`` is what was written behind the call. No name: it is broken.
+
+    ``bare`` says that it stands there without its marker.
+    """
 
     name: str
     arguments: str
     rest: str
+    bare: bool = False
 
 
 def check_tools(tools: Sequence[Tool]) -> tuple[Tool, ...]:
@@ -104,11 +108,14 @@ class ToolBox:
     # What a worker writes.
 
     def find(self, text: str) -> Found | None:
-        """The call that ``text`` holds, once it is complete; of several, the first."""
-        begin = self._begin(text)
-        if begin is None:
-            return None
-        call = text[begin:]
+        """The call that ``text`` holds, once it is complete; of several, the first.
+
+        A text that begins as the object of a call of a known tool is one without its marker, too: small models forget.
+        """
+        place = text.find(self.marker) if self.marker else -1
+        if place < 0:
+            return self._find_object(text, bare=True) if self._may_begin(text) else None
+        call = text[place + len(self.marker) :]
         found = self._find_object(call) if self._between is None else self._find_named(call)
         if found is None and self.closing.strip() and self.closing.strip() in call:
             body, _, rest = call.partition(self.closing.strip())
@@ -117,27 +124,20 @@ class ToolBox:
 
     def shown(self, text: str) -> int:
         """How much of ``text`` is no part of a call, and cannot become one."""
-        if self.marker:
-            begin = text.find(self.marker)
-            if begin >= 0:
-                return begin
-            sizes = range(min(len(self.marker) - 1, len(text)), 0, -1)
-            return len(text) - next((size for size in sizes if self.marker.startswith(text[-size:])), 0)
-        return 0 if self._may_begin(text) else len(text)
-
-    def _begin(self, text: str) -> int | None:
-        """Where a call stands behind its marker."""
-        if self.marker:
-            place = text.find(self.marker)
-            return None if place < 0 else place + len(self.marker)
-        return 0 if self._may_begin(text) else None
+        begin = text.find(self.marker) if self.marker else -1
+        if begin >= 0:
+            return begin
+        if self._may_begin(text):
+            return 0
+        sizes = range(min(len(self.marker) - 1, len(text)), 0, -1)
+        return len(text) - next((size for size in sizes if self.marker.startswith(text[-size:])), 0)
 
     def _may_begin(self, text: str) -> bool:
-        """Without a marker: whether a text is, or begins as, the object of a call."""
-        head, text = "".join(self._head.split()), "".join(text.split())
-        return text.startswith(head) or head.startswith(text)
+        """Whether a text is, or begins as, the object of a call."""
+        text = "".join(text.split())
+        return any(text.startswith(head) or head.startswith(text) for head in self._heads)
 
-    def _find_object(self, call: str) -> Found | None:
+    def _find_object(self, call: str, bare: bool = False) -> Found | None:
         begin = call.find("{")
         if begin < 0:
             return None
@@ -146,9 +146,9 @@ class ToolBox:
         except ValueError:
             return None
         name, arguments = _at(value, self._name_path), _at(value, self._arguments_path)
-        if not isinstance(name, str) or (not self.marker and name not in self._names):
-            return Found("", call[begin:end], call[end:]) if self.marker else None
-        return Found(name, _as_json(arguments), call[end:])
+        if not isinstance(name, str) or (bare and name not in self._names):
+            return None if bare else Found("", call[begin:end], call[end:])
+        return Found(name, _as_json(arguments), call[end:], bare)
 
     def _find_named(self, call: str) -> Found | None:
         name, separator, arguments = call.partition(self._between or "")
@@ -161,11 +161,11 @@ class ToolBox:
             return None
         return Found(name.strip(), _as_json(value), arguments[end:])
 
-    def returned(self, result: str, call: str, rest: str) -> str:
-        """What stands between a call and the words that follow its result, but for ``rest``, which was written."""
+    def returned(self, result: str, call: str, found: Found) -> str:
+        """What stands between a call and the words that follow its result, but for what was written of that."""
         text = self._render(self._codec.harmless(result), call)
-        behind = text[self._end_of_call(text) :]
-        return behind[len(rest) :] if behind.startswith(rest) else behind
+        behind = text[self._end_of_call(text) + len(self.closing) * found.bare :]
+        return behind[len(found.rest) :] if behind.startswith(found.rest) else behind
 
     # How the format is found.
 
@@ -209,6 +209,7 @@ class ToolBox:
             return False
         start = len(self._common_start(text))
         self._between: str | None = None
+        self._heads: list[str] = []
         for place in (match.start() for match in re.finditer(r"\{", text[start:])):
             value, end = _decoded(text, start + place)
             names, arguments = _paths(value, _TOOL), _paths(value, {_KEY: _VALUE})
@@ -217,7 +218,7 @@ class ToolBox:
             if not arguments:
                 return False
             self._name_path, self._arguments_path = names[0], arguments[0]
-            self._head = text[start + place : min(text.index(_TOOL, start), text.index(_KEY, start))]
+            self._heads = self._heads_of(text[start + place :])
             self.opening = text[start : start + place]
             return self._set_marker(text[end:])
         end_of_name = begin + len(_TOOL)
@@ -226,6 +227,12 @@ class ToolBox:
             return False
         self.opening, self._between = text[start:begin], text[end_of_name:place].strip()
         return bool(self.opening.strip() and self._between) and self._set_marker(text[_decoded(text, place)[1] :])
+
+    def _heads_of(self, call: str) -> list[str]:
+        """How an object of a call begins, without white space: up to the name of a tool, if that comes first."""
+        head, _, _ = call.partition(_KEY)
+        before, named, _ = "".join(head.split()).partition(_TOOL)
+        return [f'{before}{name}"' for name in sorted(self._names)] if named else [before]
 
     def _set_marker(self, behind: str) -> bool:
         added = [token for token in self._codec.tokenizer.get_added_vocab() if self.opening.lstrip().startswith(token)]
