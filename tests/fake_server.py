@@ -140,6 +140,11 @@ class FakeServer:
             self.teams[team].tell(kind="said", name=message.get("name", "You"), text=message["text"])
             return {}
 
+        @app.post("/v1/teams/{team}/tools/{call}")
+        def give(team: str, call: str, result: Told) -> Told:
+            self.teams[team].tell(kind="tool_returned", worker="Alice", step=1, call=call, result=result["result"])
+            return {}
+
         @app.post("/v1/teams/{team}/stop")
         def stop(team: str) -> Told:
             self.teams[team].stopped = True

@@ -226,6 +226,44 @@ def test_the_key_is_asked_for_once_and_kept_in_the_tab(browser: Browser) -> None
         visit.context.close()
 
 
+def test_who_has_no_key_is_asked_once(browser: Browser) -> None:
+    server = FakeServer(STORY, key="secret")
+    with serving(server.app) as url:
+        visit = Visit(browser, url)
+        visit.expected = "401"
+        page = visit.go()
+        page.wait_for_selector("#key-dialog[open]")
+        page.keyboard.press("Escape")
+        asked = len(server.requests)
+        visit.until("!document.getElementById('key-dialog').open")
+        page.wait_for_timeout(3500)
+        assert len(server.requests) > asked  # it has looked for teams again
+        assert not page.is_visible("#key-dialog")
+        page.click("#key-button")
+        assert page.is_visible("#key-dialog")
+        visit.context.close()
+
+
+def test_a_tool_that_a_worker_waits_for_can_be_answered(visit: Visit, server: FakeServer) -> None:
+    server.hold = MID
+    page = visit.start()
+    visit.wait_text("#figure-passes", "9")
+    call = {"worker": "Alice", "step": 1, "call": "c1", "name": "weather", "arguments": '{"city": "Oslo"}'}
+    server.teams["team-1"].tell(kind="tool_called", **call)
+    visit.wait_text(".column .status", "waits for a tool")
+    visit.wait_text("#history li", 'Alice calls weather({"city": "Oslo"})')
+    page.fill(".calls input", "rain")
+    page.press(".calls input", "Enter")
+    visit.wait_text("#history li", "Alice is given: rain")
+    assert page.locator(".calls form").count() == 0
+
+
+def test_a_mangled_address_shows_a_page_all_the_same(visit: Visit) -> None:
+    visit.expected = "404"
+    visit.go("#team=%zz")
+    visit.wait_text("#team-error", "does not know that team")
+
+
 def test_on_a_phone_the_columns_are_tabs(browser: Browser, server: FakeServer) -> None:
     server.hold = MID
     visit = Visit(browser, server.url, PHONE)

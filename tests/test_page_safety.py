@@ -90,6 +90,7 @@ def test_formulas_code_and_tables_are_set(browser: Browser) -> None:
     told = [json.loads(line) for line in lines(story(workers=2, steps=1, words=3)).splitlines()]
     text = "It costs $5 or $6.\n\n$$\\frac{1}{2}$$\n\n"
     text += "So \\(x\\), \\[y\\] and \\boxed{30}.\n\n```python\nx = 1\n```\n\n|a|b|\n|-|-|\n|1|2|\n"
+    text += "\n\n$\\sqrt{\\overbrace{x}} \\color{red} \\hspace{1em} \\cancel{x}$\n"
     told[-1]["text"] = text
     server = FakeServer(told)
     with serving(server.app) as url:
@@ -97,9 +98,14 @@ def test_formulas_code_and_tables_are_set(browser: Browser) -> None:
         page = visit.start()
         visit.over()
         page.wait_for_selector("#answer-text .katex")
-        assert page.locator("#answer-text .katex").count() == 4
+        assert page.locator("#answer-text .katex").count() == 5
         assert page.locator("#answer-text .katex-display").count() == 1
-        assert page.locator("#answer-text annotation").all_text_contents() == ["\\frac{1}{2}", "x", "y", "\\boxed{30}"]
+        assert page.locator("#answer-text annotation").all_text_contents()[:4] == [
+            "\\frac{1}{2}",
+            "x",
+            "y",
+            "\\boxed{30}",
+        ]
         assert "$5 or $6" in visit.text("#answer-text")
         assert page.locator("#answer-text pre code").inner_text().strip() == "x = 1"
         assert page.locator("#answer-text td").count() == 2

@@ -43,7 +43,8 @@ class TeamsScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Begin to look."""
-        self.query_one(DataTable).add_columns("state", "passes", "workers", "task", "answer")
+        for name, width in (("state", 9), ("passes", 11), ("workers", 7), ("task", 40), ("answer", 30)):
+            self.query_one(DataTable).add_column(name, width=width)
         self.set_interval(LOOK, self.action_look)
         self.action_look()
 
@@ -64,9 +65,9 @@ class TeamsScreen(Screen[None]):
         row = table.cursor_row
         table.clear()
         for team in teams:
-            passes, crew = f"{team['passes']}/{team['budget']}", ", ".join(team["workers"])
-            cells = (team["state"], passes, crew, team["task"][:200], team["answer"] or "")
-            table.add_row(*(Text(text.one_line(cell)) for cell in cells), key=team["id"])
+            passes, crew = f"{team['passes']}/{team['budget']}", str(len(team["workers"]))
+            cells = (team["state"], passes, crew, team["task"], team["answer"] or "")
+            table.add_row(*(Text(text.one_line(cell)[:400]) for cell in cells), key=team["id"])
         table.move_cursor(row=row)
         note.update(
             Text("Enter: watch a team" if teams else "No team yet: start one on the server's page.", style="dim")

@@ -29,14 +29,14 @@ export class Columns {
   /** Show a state; `live` is whether workers can be removed. */
   render(state, live) {
     [this.#state, this.#live] = [state, live];
-    const workers = state.workers.filter((worker) => worker.status !== "left" || worker.text);
+    const over = isOver(state);
+    const workers = state.workers.filter((worker) => worker.text.trim() || (!over && worker.status !== "left"));
     const names = workers.map((worker) => worker.name);
     if (!names.includes(this.#chosen)) this.#chosen = names[0] ?? "";
     byId("columns").dataset.count = Math.min(workers.length, 4);
     const columns = keep(byId("columns"), names, (name) => this.#column(name));
-    const over = isOver(state);
     setText(byId("workers-title"), over ? "Left unfinished" : "Being written now");
-    byId("working").hidden = over && !workers.some((worker) => worker.text.trim());
+    byId("working").hidden = over && !workers.length;
     columns.forEach((column, at) => fill(column, workers[at], live, over));
     columns.forEach((column, at) => this.#calls(column, workers[at], live));
     this.#tabs(columns, workers);

@@ -2,6 +2,7 @@
 
 import { byId, h, keep, number, plural, setText } from "./dom.js";
 import * as server from "./server.js";
+import { tab } from "./store.js";
 
 const DRAFT = "hogwild-draft";
 const EVERY = 3000; // ms between two looks at the list
@@ -90,7 +91,7 @@ export class Home {
     byId("start-button").disabled = true;
     try {
       const { id } = await server.start(request());
-      sessionStorage.removeItem(DRAFT);
+      tab.set(DRAFT, null);
       this.onStarted(id);
     } catch (error) {
       setText(byId("start-error"), error.message);
@@ -124,11 +125,11 @@ function request() {
   return asked;
 }
 
-const stored = () => JSON.parse(sessionStorage.getItem(DRAFT) ?? "{}");
+const stored = () => JSON.parse(tab.get(DRAFT) ?? "{}");
 
 function saveDraft(form) {
   const draft = Object.fromEntries(FIELDS.map((id) => [id, byId(id).value]));
-  sessionStorage.setItem(DRAFT, JSON.stringify({ ...draft, layout: new FormData(form).get("layout") }));
+  tab.set(DRAFT, JSON.stringify({ ...draft, layout: new FormData(form).get("layout") }));
 }
 
 function loadDraft(form) {

@@ -8,6 +8,7 @@ import { byId, h, setText } from "./dom.js";
 import { Home } from "./home.js";
 import { parseTrace } from "./run.js";
 import { apiKey, onKeyWanted, setApiKey } from "./server.js";
+import { browser, tab } from "./store.js";
 import { TeamPage } from "./team.js";
 
 const TRACE = "hogwild-trace";
@@ -16,7 +17,7 @@ const home = new Home((id) => (location.hash = `team=${encodeURIComponent(id)}`)
 let opened = null; // the run of a file that was opened, if the tab's store cannot take it
 
 async function route() {
-  const [kind, value] = location.hash.slice(1).split("=", 2).map(decodeURIComponent);
+  const [kind, value] = location.hash.slice(1).split("=", 2).map(decoded);
   home.leave();
   team.leave();
   problem("");
@@ -24,6 +25,14 @@ async function route() {
   if (kind === "team" && value) team.watch(value);
   else if (kind === "trace") await trace(value);
   else await home.enter();
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // somebody has typed it
+  }
 }
 
 async function trace(path) {
@@ -36,7 +45,7 @@ async function trace(path) {
 }
 
 function kept() {
-  const text = sessionStorage.getItem(TRACE);
+  const text = tab.get(TRACE);
   if (text === null) throw new Error("No trace is open in this tab: choose its file again.");
   return text;
 }
@@ -58,11 +67,7 @@ async function openFile(file) {
     return problem(`${file.name}: ${error.message}`);
   }
   opened = run;
-  try {
-    sessionStorage.setItem(TRACE, text);
-  } catch {
-    sessionStorage.removeItem(TRACE); // too large for the tab's store: a reload asks for the file again
-  }
+  tab.set(TRACE, text); // if it is too large for that, a reload asks for the file again
   if (location.hash === "#trace") return route();
   location.hash = "trace";
 }
@@ -88,11 +93,14 @@ function setUpTraces() {
 
 function setUpKey() {
   const dialog = byId("key-dialog");
+  let declined = false; // whoever has said no is not asked again at every look at the list
   const ask = () => {
-    byId("key-button").hidden = false;
     if (!dialog.open) dialog.showModal();
   };
-  onKeyWanted(ask);
+  onKeyWanted(() => {
+    byId("key-button").hidden = false;
+    if (!declined) ask();
+  });
   byId("key-button").addEventListener("click", ask);
   byId("key-button").hidden = !apiKey();
   // A password field that submits by Enter must not choose Cancel, which is the first button.
@@ -102,7 +110,8 @@ function setUpKey() {
     byId("key-ok").click();
   });
   dialog.addEventListener("close", () => {
-    if (dialog.returnValue === "ok") {
+    declined = dialog.returnValue !== "ok";
+    if (!declined) {
       setApiKey(byId("key").value.trim());
       route();
     }
@@ -118,7 +127,7 @@ function setUpTheme() {
   const set = (theme) => {
     if (theme === "system") delete root.dataset.theme;
     else root.dataset.theme = theme;
-    localStorage.setItem("hogwild-theme", theme);
+    browser.set("hogwild-theme", theme);
     const [sign, name] = { system: ["◐", "Auto"], light: ["☀", "Light"], dark: ["☾", "Dark"] }[theme];
     const rest = h("span", { class: "hidden" }, " theme");
     byId("theme-button").replaceChildren(h("span", { "aria-hidden": "true" }, sign), ` ${name}`, rest);

@@ -1,17 +1,15 @@
 // The server's HTTP interface. Addresses are relative, so that the page works behind any path of a proxy.
 
+import { tab } from "./store.js";
 import { Refused } from "./stream.js";
 
 const KEY = "hogwild-api-key";
 
 /** The API key of this tab, or "". It stays in the tab's session, and goes nowhere but into the header. */
-export const apiKey = () => sessionStorage.getItem(KEY) ?? "";
+export const apiKey = () => tab.get(KEY) ?? "";
 
 /** Keep or forget the key. */
-export function setApiKey(key) {
-  if (key) sessionStorage.setItem(KEY, key);
-  else sessionStorage.removeItem(KEY);
-}
+export const setApiKey = (key) => tab.set(KEY, key || null);
 
 const listeners = new Set();
 

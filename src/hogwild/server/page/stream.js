@@ -1,6 +1,7 @@
 // Server-sent events through fetch, so that an API key can be sent, and with a patience that EventSource lacks.
 
 const WAITS = [500, 1000, 2000, 4000, 8000]; // ms before each new try; the last one repeats
+const SILENCE = 45_000; // ms without a byte, after which a connection is lost: the server says something every 15 s
 const FINAL = new Set(["finished", "failed", "cancelled"]);
 
 /** An answer that trying again does not change. `status` is that of HTTP. */
@@ -20,11 +21,13 @@ export class Refused extends Error {
 export async function follow({ request, onEvent, onState, signal }) {
   let last = 0;
   for (let tries = 0; !signal.aborted; ) {
+    const watch = watchdog(SILENCE);
     try {
-      const response = await request(last ? { "Last-Event-ID": String(last) } : {}, signal);
+      const either = AbortSignal.any([signal, watch.signal]);
+      const response = await request(last ? { "Last-Event-ID": String(last) } : {}, either);
       if (!response.ok) await refuse(response);
       onState("live");
-      for await (const message of messages(response.body)) {
+      for await (const message of messages(response.body, watch.fed)) {
         if (message.id && message.id <= last) continue; // sent again
         last = message.id || last + 1;
         tries = 0;
@@ -36,6 +39,8 @@ export async function follow({ request, onEvent, onState, signal }) {
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof Refused && error.status < 500 && error.status !== 429) throw error;
+    } finally {
+      watch.end();
     }
     if (signal.aborted) return;
     const wait = WAITS[Math.min(tries++, WAITS.length - 1)];
@@ -44,19 +49,32 @@ export async function follow({ request, onEvent, onState, signal }) {
   }
 }
 
+/** A signal that comes once nothing was `fed` for `ms`. */
+function watchdog(ms) {
+  const controller = new AbortController();
+  let timer;
+  const fed = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => controller.abort(), ms);
+  };
+  fed();
+  return { signal: controller.signal, fed, end: () => clearTimeout(timer) };
+}
+
 async function refuse(response) {
   const said = await response.json().catch(() => null);
   throw new Refused(response.status, said?.error?.message ?? `The server answered ${response.status}.`);
 }
 
-/** The messages of an event stream: {id, event, data}. Comments, which keep the line alive, are left out. */
-export async function* messages(stream) {
+/** The messages of an event stream: {id, event, data}. Comments, which keep the line alive, are `onBytes` only. */
+async function* messages(stream, onBytes) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   try {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
+      onBytes();
       const blocks = (rest + value).replaceAll("\r\n", "\n").split("\n\n");
       rest = blocks.pop();
       for (const block of blocks) {

@@ -97,6 +97,7 @@ export class TeamPage {
     figures(state);
     for (const name of ["stop", "cancel", "add-worker", "say"]) byId(name).hidden = !live;
     byId("team").dataset.live = live;
+    byId("team").toggleAttribute("data-over", isOver(state));
     byId("team").toggleAttribute("data-back", this.#timeline.cursor !== null);
     this.#answer(state);
     this.#timeline.render(state);
@@ -125,7 +126,9 @@ export class TeamPage {
     const over = isOver(state);
     if (text !== this.#shown.text || over !== this.#shown.over) {
       const box = byId("answer-text");
-      if (over || (found && !state.answer)) show(box, text);
+      const whole = over || (found && !state.answer);
+      box.classList.toggle("plain", !whole);
+      if (whole) show(box, text);
       else box.textContent = text; // set as Markdown when it is whole
       this.#shown = { text, over };
     }

@@ -2,10 +2,12 @@
 
 import { byId, h, keep, number, setText } from "./dom.js";
 import { describe, length, pieces } from "./pieces.js";
+import { isOver } from "./state.js";
 
 /** Show the views of a state. */
 export function renderViews(state) {
-  const workers = state.workers.filter((worker) => worker.status !== "left");
+  const workers = state.workers.filter((worker) => worker.status !== "left" && (worker.step || !isOver(state)));
+  byId("views-section").hidden = !workers.length;
   const views = workers.map((worker) => pieces(state, worker));
   const longest = Math.max(1, ...views.map(length));
   const rows = keep(byId("views"), workers.map((worker) => worker.name), row);
