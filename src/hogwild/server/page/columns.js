@@ -1,6 +1,6 @@
 // One column per worker, with the step that it writes now. On a narrow screen the columns become tabs.
 
-import { byId, h, keep, number, plural, setText, sticking } from "./dom.js";
+import { attr, byId, h, keep, number, plural, setText } from "./dom.js";
 import { body, isOver } from "./state.js";
 
 const narrow = matchMedia("(max-width: 44rem)");
@@ -33,7 +33,7 @@ export class Columns {
     const workers = state.workers.filter((worker) => worker.text.trim() || (!over && worker.status !== "left"));
     const names = workers.map((worker) => worker.name);
     if (!names.includes(this.#chosen)) this.#chosen = names[0] ?? "";
-    byId("columns").dataset.count = Math.min(workers.length, 4);
+    attr(byId("columns"), "data-count", Math.min(workers.length, 4));
     const columns = keep(byId("columns"), names, (name) => this.#column(name));
     setText(byId("workers-title"), over ? "Left unfinished" : "Being written now");
     byId("working").hidden = over && !workers.length;
@@ -45,7 +45,7 @@ export class Columns {
   #column(name) {
     const remove = h("button", { type: "button", class: "remove", "aria-label": `Remove ${name}`, click: () => this.onRemove(name) }, "Remove");
     const head = h("header", {}, h("h3", {}, name), h("span", { class: "status quiet" }), remove);
-    const text = h("div", { class: "text", tabindex: "0", role: "group", "aria-label": `What ${name} writes now` });
+    const text = h("div", { class: "text follow", tabindex: "0", role: "group", "aria-label": `What ${name} writes now` });
     return h("section", { class: "column" }, head, text, h("div", { class: "calls" }));
   }
 
@@ -58,16 +58,15 @@ export class Columns {
     columns.forEach((column, at) => {
       const [worker, tab] = [workers[at], tabs[at]];
       const chosen = worker.name === this.#chosen;
-      column.id = `column-${worker.index}`;
-      tab.id = `tab-${worker.index}`;
-      tab.dataset.worker = worker.index;
-      tab.setAttribute("aria-selected", chosen);
-      tab.setAttribute("aria-controls", column.id);
-      tab.tabIndex = chosen ? 0 : -1;
+      attr(column, "id", `column-${worker.index}`);
+      attr(tab, "id", `tab-${worker.index}`);
+      attr(tab, "data-worker", worker.index);
+      attr(tab, "aria-selected", chosen);
+      attr(tab, "aria-controls", column.id);
+      attr(tab, "tabindex", chosen ? 0 : -1);
       column.hidden = tabbed && !chosen;
-      if (tabbed) column.setAttribute("role", "tabpanel");
-      else column.removeAttribute("role");
-      column.setAttribute("aria-labelledby", tabbed ? tab.id : `name-${worker.index}`);
+      attr(column, "role", tabbed ? "tabpanel" : null);
+      attr(column, "aria-labelledby", tabbed ? tab.id : `name-${worker.index}`);
     });
   }
 
@@ -101,14 +100,14 @@ export class Columns {
 }
 
 function fill(column, worker, live, over) {
-  column.dataset.worker = worker.index;
+  attr(column, "data-worker", worker.index);
   const [head, text] = column.children;
   const [name, status, remove] = head.children;
-  name.id = `name-${worker.index}`;
+  attr(name, "id", `name-${worker.index}`);
   const waits = worker.calls.length ? "waits for a tool" : STATUS[worker.status];
   const parts = [over ? "" : waits, worker.step ? `step ${number(worker.step)}` : "", plural(worker.tokens, "token")];
   setText(status, parts.filter(Boolean).join(" · "));
   remove.hidden = !live || worker.status === "left";
-  sticking(text, () => setText(text, body(worker.name, worker.step, worker.text)));
+  setText(text, body(worker.name, worker.step, worker.text));
   text.classList.toggle("writing", !over && worker.status === "writing");
 }

@@ -15,6 +15,14 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Set an attribute (null: none), and touch nothing if it is so: a browser works out the style of all below anew. */
+export function attr(element, name, value) {
+  const wanted = value === null ? null : String(value);
+  if (element.getAttribute(name) === wanted) return;
+  if (wanted === null) element.removeAttribute(name);
+  else element.setAttribute(name, wanted);
+}
+
 /** Set the text of an element, and touch nothing if it has it. A text that only grew gets what is new. */
 export function setText(element, text) {
   const node = element.firstChild ?? element.appendChild(document.createTextNode(""));
@@ -39,16 +47,25 @@ export function keep(parent, keys, make) {
   return [...parent.children];
 }
 
-/** Do `change`, and stay at the lower end of `box` if that is where its reader was. */
-export function sticking(box, change) {
-  const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 24;
+/**
+ * Do `change`; the boxes of class `follow` whose reader was at their lower end stay there, new ones begin there.
+ * All are measured first, so that the browser lays the page out once.
+ */
+export function following(change) {
+  const gone = new Set([...document.querySelectorAll(".follow")].filter((box) => !atEnd(box)));
   change();
-  if (atEnd) box.scrollTop = box.scrollHeight;
+  const boxes = [...document.querySelectorAll(".follow")].filter((box) => !gone.has(box));
+  for (const [box, end] of boxes.map((box) => [box, box.scrollHeight])) box.scrollTop = end;
 }
 
+const atEnd = (box) => box.scrollHeight - box.scrollTop - box.clientHeight < 24;
+
 /** 1234.5 as 1,234.5 */
-export const number = (value, digits = 0) =>
-  value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+export const number = (value, digits = 0) => FORMATS[digits].format(value);
+
+const FORMATS = [0, 1].map((digits) =>
+  new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }),
+);
 
 /** 1 pass, 2 passes. */
 export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;

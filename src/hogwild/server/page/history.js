@@ -1,6 +1,6 @@
 // The shared history: finished steps in the order of completion, messages, and notices between them.
 
-import { byId, h, keep, number, plural, setText, sticking } from "./dom.js";
+import { byId, h, keep, number, plural, setText } from "./dom.js";
 import { show } from "./markdown.js";
 
 /** The list of what has happened, for the states of one run. */
@@ -22,10 +22,8 @@ export class History {
     setText(byId("history-count"), steps ? plural(steps, "finished step") : "");
     byId("history-empty").hidden = state.history.length > 0;
     list.hidden = state.history.length === 0;
-    sticking(list, () => {
-      const items = keep(list, state.history.map(keyOf), (key) => item(state, state.history[Number(key.split(" ")[0])]));
-      items.forEach((element, at) => element.classList.toggle("gone", Boolean(state.history[at].gone)));
-    });
+    const items = keep(list, state.history.map(keyOf), (key) => item(state, state.history[Number(key.split(" ")[0])]));
+    items.forEach((element, at) => element.classList.toggle("gone", Boolean(state.history[at].gone)));
   }
 }
 

@@ -27,24 +27,27 @@ const LAYOUTS = {
   interleaved: (state) => past(state),
   // A worker's finished steps stay in a block of its own until it leaves.
   contiguous: (state, worker, others) => {
-    const stays = (entry) => entry.kind === "step" && state.workers.some((w) => w.name === entry.name && w.status !== "left");
-    const all = past(state);
-    const by = (one) => all.filter((entry) => entry.stays && entry.index === one.index);
-    all.forEach((entry) => (entry.stays = stays(entry.entry)));
-    return [
-      ...all.filter((entry) => !entry.stays),
-      ...others.flatMap((other) => [...by(other), unfinished(other)]),
-      ...by(worker),
-    ];
+    const here = new Set(state.workers.filter((one) => one.status !== "left").map((one) => one.index));
+    const stays = (one) => one.kind === "step" && here.has(one.index);
+    const by = (writer) => past(state).filter((one) => stays(one) && one.index === writer.index);
+    const moved = past(state).filter((one) => !stays(one));
+    return [...moved, ...others.flatMap((other) => [...by(other), unfinished(other)]), ...by(worker)];
   },
 };
 
+const known = new WeakMap(); // histories never change, and all workers see the same one
+
 function past(state) {
+  if (!known.has(state.history)) known.set(state.history, recall(state));
+  return known.get(state.history);
+}
+
+function recall(state) {
   const seen = state.history.filter((entry) => entry.kind !== "notice" && !entry.gone);
   return seen.map((entry) => {
     const writer = state.workers.findIndex((worker) => worker.name === entry.name);
     const label = entry.kind === "said" ? `message of ${entry.name}` : `finished steps of ${entry.name}`;
-    return { ...piece(entry.kind === "said" ? "said" : "step", writer, label, entry.tokens), entry };
+    return { ...piece(entry.kind, writer, label, entry.tokens), entry };
   });
 }
 

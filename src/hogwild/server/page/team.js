@@ -2,7 +2,7 @@
 
 import { announce, hush, sentence } from "./announce.js";
 import { Columns } from "./columns.js";
-import { byId, duration, number, plural, setText } from "./dom.js";
+import { attr, byId, duration, following, number, plural, setText } from "./dom.js";
 import { History } from "./history.js";
 import { show } from "./markdown.js";
 import { Run } from "./run.js";
@@ -85,7 +85,7 @@ export class TeamPage {
   #draw() {
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
-      this.#render(this.#timeline.state());
+      following(() => this.#render(this.#timeline.state()));
     });
   }
 
@@ -96,9 +96,9 @@ export class TeamPage {
     this.#heading(state, now);
     figures(state);
     for (const name of ["stop", "cancel", "add-worker", "say"]) byId(name).hidden = !live;
-    byId("team").dataset.live = live;
-    byId("team").toggleAttribute("data-over", isOver(state));
-    byId("team").toggleAttribute("data-back", this.#timeline.cursor !== null);
+    attr(byId("team"), "data-live", live);
+    attr(byId("team"), "data-over", isOver(state) ? "" : null);
+    attr(byId("team"), "data-back", this.#timeline.cursor === null ? null : "");
     this.#answer(state);
     this.#timeline.render(state);
     this.#history.render(state);
@@ -115,7 +115,7 @@ export class TeamPage {
     const reading = state.phase === "reading" && total ? ` (${number(done)} of ${plural(total, "token")})` : "";
     const chip = byId("phase");
     setText(chip, (PHASES[state.phase] ?? state.phase) + reading);
-    chip.dataset.phase = state.phase;
+    attr(chip, "data-phase", state.phase);
     if (now.phase === "failed") setText(byId("team-error"), now.error);
   }
 

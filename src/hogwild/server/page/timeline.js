@@ -1,6 +1,6 @@
 // The time line: steps of each worker in a lane, a slider over all events, and a player.
 
-import { byId, duration, h, keep, number, setText } from "./dom.js";
+import { attr, byId, duration, h, keep, number, setText } from "./dom.js";
 import { Run, Track } from "./run.js";
 
 /** A slider over the events of a run. `onMove()` is called when another moment is to be shown. */
@@ -50,12 +50,12 @@ export class Timeline {
     const lanes = keep(byId("lanes"), [...this.#track.lanes.map((lane) => lane.name), "\n"], () => h("div", { class: "lane" }));
     this.#track.lanes.forEach((lane, at) => drawLane(lanes[at], lane, all));
     drawMarks(lanes.at(-1), this.#track.marks, all);
-    byId("lanes").dataset.many = this.#track.lanes.length > 4;
+    attr(byId("lanes"), "data-many", this.#track.lanes.length > 4);
     const slider = byId("scrub");
     slider.max = events.length;
     slider.value = this.#shown();
     const moment = `pass ${number(state.passes)}, ${duration(state.time)}`;
-    slider.setAttribute("aria-valuetext", moment);
+    attr(slider, "aria-valuetext", moment);
     setText(byId("moment"), this.cursor === null ? "" : `pass ${number(state.passes)}`);
     byId("to-end").hidden = this.cursor === null;
   }
@@ -97,18 +97,21 @@ export class Timeline {
 }
 
 function drawLane(element, lane, all) {
-  element.dataset.worker = lane.index;
+  attr(element, "data-worker", lane.index);
   while (element.children.length < lane.steps.length) element.append(h("i"));
   lane.steps.forEach((step, at) => place(element.children[at], step.from - 1, step.to, all, `${lane.name}, step ${step.step}`));
 }
 
 function drawMarks(element, marks, all) {
-  element.classList.add("marks");
+  attr(element, "class", "lane marks");
   while (element.children.length < marks.length) element.append(h("i"));
   marks.forEach((mark, at) => place(element.children[at], mark.at - 1, mark.at, all, mark.label));
 }
 
 function place(element, from, to, all, title) {
+  const shown = `${from} ${to} ${all}`;
+  if (element.shown === shown) return;
+  element.shown = shown;
   element.style.left = `${(100 * from) / all}%`;
   element.style.width = `${(100 * (to - from)) / all}%`;
   if (element.title !== title) element.title = title;
