@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import struct
 import threading
@@ -45,7 +46,10 @@ def busy(server: Served) -> None:
 
 
 @pytest.mark.parametrize("more", [{}, {"stream": True}, {"n": 3}, {"n": 3, "stream": True}])
-def test_a_client_that_leaves_takes_its_team_along(server: Served, more: dict[str, Any]) -> None:
+def test_a_client_that_leaves_takes_its_team_along(
+    server: Served, more: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "hogwild.server")
     connection = server.raw(server.post("/v1/chat/completions", CHAT | more))
     busy(server)
     teams = [record.team for record in server.service.records("")]
@@ -54,6 +58,8 @@ def test_a_client_that_leaves_takes_its_team_along(server: Served, more: dict[st
     until(lambda: server.engine.pool.used_pages == 0)
     assert all(team.passes < 1000 for team in teams)
     assert server.service.records("") == []
+    until(lambda: caplog.records)
+    assert [vars(record)["fields"]["status"] for record in caplog.records] == [200 if more.get("stream") else 499]
     with server.http() as http:  # and the next one is served
         assert http.post("/v1/chat/completions", json=CHAT | {"max_tokens": 2}).status_code == 200
 

@@ -12,7 +12,6 @@ from fastapi import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from hogwild.errors import HogwildError
 from hogwild.server.errors import as_api_error
 
 KEEP_ALIVE = 15.0
@@ -24,8 +23,8 @@ DONE = "data: [DONE]\n\n"
 Result = TypeVar("Result")
 
 
-class ClientGone(HogwildError):
-    """The client has closed the connection: nobody hears the answer."""
+class ClientGone(Exception):
+    """The client has closed the connection. No error of the tree: nobody is there to be told."""
 
 
 def data(content: dict[str, Any], *, kind: str = "", number: int | None = None) -> str:
