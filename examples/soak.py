@@ -99,7 +99,7 @@ async def _follow(client: httpx2.AsyncClient, path: str, body: Any) -> str:
         last = None
         async for chunk in chunks(response):
             if "error" in chunk:
-                return error_code(chunk, 500)
+                return error_code(chunk, "stream")
             last = chunk
         return "answered" if last else "broken: an empty stream"
 

@@ -129,7 +129,7 @@ async def _ask(client: httpx2.AsyncClient, asked: dict[str, Any], kind: str, due
                 return outcome
             async for chunk in chunks(response):
                 if "error" in chunk:
-                    outcome.error = error_code(chunk, 500)
+                    outcome.error = error_code(chunk, "stream")
                     return outcome
                 _note(outcome, chunk, last, due)
     except (httpx2.HTTPError, OSError) as error:
@@ -163,7 +163,7 @@ async def chunks(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
             yield json.loads(line.removeprefix("data: "))
 
 
-def error_code(answer: dict[str, Any], status: int) -> str:
+def error_code(answer: dict[str, Any], status: int | str) -> str:
     """A short name for an error in OpenAI's shape."""
     error = answer.get("error") or {}
     return f"{status} {error.get('code') or error.get('type') or 'unknown'}"

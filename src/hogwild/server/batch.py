@@ -16,6 +16,9 @@ from hogwild.server.reply import Delta, Reply
 from hogwild.server.service import Service
 from hogwild.server.sse import KEEP_ALIVE
 
+PREPARING = ("started", "planned", "prefilled", "worker_left", "step_started")
+"""Events ahead of a team's first token: its task may still turn out to be too long."""
+
 
 class Batch:
     """Teams whose answers one client waits for: whatever of them still runs is cancelled when it is closed.
@@ -58,10 +61,10 @@ class Batch:
             self._service.forget(record)
 
     async def begun(self) -> None:
-        """Wait until each team has begun, so that one that never will is told by its status. Raises `ApiError`."""
+        """Wait until each team writes, so that one that never will is told by its status. Raises `ApiError`."""
         waiting = set(range(len(self.records)))
         async for one in news(self.records):
-            if one is not None:
+            if one is not None and one[1].kind not in PREPARING:
                 waiting.discard(one[0])
             self._raise_errors()
             if not waiting:

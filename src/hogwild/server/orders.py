@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from hogwild.server.schemas.chat import ChatRequest, CompletionFields, Completio
 from hogwild.server.schemas.teams import TeamRequest
 from hogwild.server.settings import ServerSettings
 from hogwild.team.team import Team
+from hogwild.team.tools import Tool
 from hogwild.team.worker import NAMES, Worker
 
 _ALIAS = re.compile(r"hogwild-(?P<workers>[1-9][0-9]?)/(?P<name>.+)")
@@ -56,10 +57,6 @@ class Order:
 
     def _make(self, engine: Engine, seed: int) -> Team:
         sampling = Sampling.from_generation_config(engine.generation_config)
-        known = {one.name for one in fields(Sampling)}
-        for name in self.sampling:
-            if name not in known:
-                raise unsupported(name, "this version cannot do it; leave it out")
         # Several workers do not stop at a text of the answer: only the answer does.
         sampling = replace(sampling, **self.sampling, stop=self.stop if self.solo else ())
         options = {name: value for name, value in self.options.items() if value is not None}
@@ -211,9 +208,5 @@ def _tools(body: ChatRequest, count: int) -> dict[str, Any]:
     return {"tools": _as_tools(body.tools)}
 
 
-def _as_tools(tools: Sequence[FunctionTool]) -> list[Any]:
-    try:
-        from hogwild.team.tools import Tool
-    except ImportError:
-        raise unsupported("tools", "this version cannot do it; leave it out") from None
-    return [Tool(one.function.name, one.function.description, one.function.parameters, None) for one in tools]
+def _as_tools(tools: Sequence[FunctionTool]) -> list[Tool]:
+    return [Tool(one.function.name, one.function.description, one.function.parameters) for one in tools]

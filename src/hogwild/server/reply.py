@@ -8,7 +8,7 @@ from typing import Any
 
 from hogwild.server.orders import Order
 from hogwild.server.stops import StopText
-from hogwild.team.events import AnswerToken, Event, Finished, Prefilled, StepFinished, StepStarted, Token
+from hogwild.team.events import AnswerToken, Event, Finished, Prefilled, StepFinished, StepStarted, Token, ToolCalled
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Reply:
             self._answer_tokens += 1
             if self._streams and not self._order.solo:
                 yield from self._write(event)
-        elif str(event.kind) == "tool_called" and self._order.solo:
+        elif isinstance(event, ToolCalled) and self._order.solo:
             yield self._call(event)
         elif not self._order.solo:
             yield from self._keep_steps(event)
@@ -96,7 +96,7 @@ class Reply:
             self._steps.append(event.text)
             self._unfinished.pop(event.worker, None)
 
-    def _call(self, event: Any) -> Delta:
+    def _call(self, event: ToolCalled) -> Delta:
         """One worker calls a tool: its client answers with a new request."""
         call = {
             "index": len(self.calls),
@@ -143,18 +143,12 @@ class Reply:
         return self._answer_tokens
 
 
-def as_logprob(event: Any) -> dict[str, Any] | None:
+def as_logprob(event: Token | AnswerToken) -> dict[str, Any] | None:
     """A token's log probability as OpenAI's API has it; None where the team was not asked for any."""
-    logprob = getattr(event, "logprob", None)
-    if logprob is None:
+    if event.logprob is None:
         return None
-    top = [_one(other["text"], other["logprob"]) for other in map(_as_dict, event.top or [])]
-    return _one(event.text, logprob) | {"top_logprobs": top}
-
-
-def _as_dict(other: Any) -> dict[str, Any]:
-    found: dict[str, Any] = other if isinstance(other, dict) else other.model_dump()
-    return found
+    top = [_one(other.text, other.logprob) for other in event.top or []]
+    return _one(event.text, event.logprob) | {"top_logprobs": top}
 
 
 def _one(text: str, logprob: float) -> dict[str, Any]:
