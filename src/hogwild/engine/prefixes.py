@@ -120,11 +120,11 @@ def _shared(kept: _Kept, wanted: npt.NDArray[np.int64], owner: str | None) -> in
     """How many of the tokens that ``owner`` wants it may have from what was kept: with a name, all or none."""
     if kept.owner != owner:
         return 0
-    length = _common(kept.tokens, wanted)
+    length = common(kept.tokens, wanted)
     return length if owner is None or length == len(wanted) == len(kept.tokens) else 0
 
 
-def _common(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> int:
+def common(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> int:
     """How many tokens two sequences have in common from the first one on."""
     length = min(len(left), len(right))
     differs = np.flatnonzero(left[:length] != right[:length])

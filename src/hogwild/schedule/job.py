@@ -8,6 +8,7 @@ from collections.abc import Callable
 from threading import RLock
 from typing import Literal
 
+from hogwild.engine.prefixes import common
 from hogwild.errors import HogwildError
 from hogwild.schedule.demand import Demand
 from hogwild.schedule.pending import Pending
@@ -71,6 +72,16 @@ class Job:
         """Pages that its blocks have now."""
         space = self.team.space
         return 0 if space is None else space.pages
+
+    def reads_for(self, other: Job) -> bool:
+        """Whether it is reading a beginning of its prompt that the other one, which has not begun, can share."""
+        space, pending = self.team.space, self.pending
+        if space is None or pending is None or pending.asked.rows[0].own is not space.prompt:
+            return False
+        if not (self.team.settings.share_prompts and other.team.settings.share_prompts):
+            return False
+        page = space.engine.pool.page_size
+        return len(space.prompt) < common(self.need.tokens, other.need.tokens) // page * page
 
     def tell(self, event: Event) -> bool:
         """Send an event out, unless it was sent before the team was paused; whether it went."""

@@ -212,7 +212,7 @@ class Scheduler:
         for job in list(self._live):
             if room <= 0:
                 break
-            if job.play is None:  # only now, as what others have read by now can be shared
+            if job.play is None and (self.isolate or not any(other.reads_for(job) for other in self._live)):
                 self._begin(job)
             if job.pending is not None and job.number not in chosen:
                 rows = job.pending.take(room)

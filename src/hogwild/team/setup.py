@@ -111,9 +111,9 @@ class Setup:
             yield tell(len(space.prompt), len(tokens))
         while (done := len(space.prompt)) < len(tokens):
             yield from ask([Row([space.prompt], tokens[done : done + PREFILL_CHUNK])])
+            if self.settings.share_prompts:  # who begins in the same way need not wait for the rest
+                self.engine.prefixes.keep(space.prompt, self.owner)
             yield tell(len(space.prompt), len(tokens))
-        if self.settings.share_prompts:
-            self.engine.prefixes.keep(space.prompt, self.owner)
         headers = [(space.mark, self.text("mark"))]
         if not self.solo:
             headers.append((space.others, self.text("others")))

@@ -33,7 +33,7 @@ from hogwild.team.scribe import Scribe
 from hogwild.team.settings import make_settings
 from hogwild.team.setup import STEP_ROOM, Setup
 from hogwild.team.start import started
-from hogwild.team.text import Codec, Message, clean, end_ids
+from hogwild.team.text import Message, clean, codec_of
 from hogwild.team.views import Piece, views
 from hogwild.team.window import drop_steps, longest_view
 from hogwild.team.worker import MAX_WORKERS, Member, Worker, check_name, make_workers
@@ -83,7 +83,7 @@ class Team:
             raise OptionError("raw=True is for one worker without a role: nobody else could be told what to do")
         self.task = self.asked.task
         self.sampling = sampling or Sampling.from_generation_config(engine.generation_config)
-        self.codec = Codec(engine.tokenizer, engine.vocab_size, end_ids(engine.generation_config))
+        self.codec = codec_of(engine)
         prompts = PromptSet(self.settings.prompt, self.codec.turns)
         self.setup = Setup(engine, self.codec, prompts, self.settings, self.asked, self.workers)
         self.setup.check_templates()

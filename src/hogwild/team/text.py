@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from hogwild.errors import ModelUnsupported
 
@@ -50,6 +51,7 @@ class Codec:
         self.tokenizer = tokenizer
         self.turns = self._find_turns()
         self.thinking = self._find_thinking()
+        self._ends = end_ids
         self.end_ids = sorted({i for i in [*end_ids, tokenizer.eos_token_id] if i is not None and i < vocab_size})
         markers = self._find_markers()
         self._marker_ids = set(tokenizer.convert_tokens_to_ids(markers)) - {tokenizer.unk_token_id}
@@ -61,6 +63,10 @@ class Codec:
         forged = {i for token, i in vocabulary.items() if HEADER in token}
         self.forbidden_ids = sorted(special | unused | forged | set(self.end_ids))
         self.hash_ids = sorted(i for token, i in vocabulary.items() if token.startswith(("#", "<0x23>")))
+
+    def knows_ends(self, end_ids: list[int]) -> bool:
+        """Whether it was made for these."""
+        return self._ends == end_ids
 
     def encode(self, text: str, *, whole: bool = False) -> list[int]:
         """Tokens of a piece of prompt. Chat markers in it become the model's own special tokens.
@@ -214,6 +220,17 @@ def end_ids(generation_config: Any) -> list[int]:
     """The tokens that end a turn, as the model's generation config has them."""
     ids = getattr(generation_config, "eos_token_id", None)
     return [] if ids is None else list(ids) if isinstance(ids, (list, tuple)) else [int(ids)]
+
+
+_codecs: WeakKeyDictionary[Any, Codec] = WeakKeyDictionary()
+
+
+def codec_of(engine: Any) -> Codec:
+    """The codec of an engine, made once: it takes a look at the whole vocabulary."""
+    codec, ends = _codecs.get(engine), end_ids(engine.generation_config)
+    if codec is None or codec.tokenizer is not engine.tokenizer or not codec.knows_ends(ends):
+        codec = _codecs[engine] = Codec(engine.tokenizer, engine.vocab_size, ends)
+    return codec
 
 
 def is_text(text: str) -> bool:

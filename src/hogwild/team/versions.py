@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("hogwild", "torch", "transformers", "tokenizers")
@@ -10,6 +11,11 @@ PACKAGES = ("hogwild", "torch", "transformers", "tokenizers")
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide what a run gives."""
+    return dict(_versions())
+
+
+@cache  # reading them takes ten milliseconds, and a server makes many teams
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
