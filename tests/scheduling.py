@@ -11,9 +11,9 @@ from hogwild.schedule import Job, Scheduler
 WARM = Sampling(temperature=0.8)
 
 
-def team(engine: Engine, prompt: Path, number: int = 0, workers: int = 2, **options: Any) -> Team:
+def team(engine: Engine, prompt: Path, number: int = 0, workers: int = 2, **given: Any) -> Team:
     """A team whose task, length and seed depend on its number."""
-    options = {"budget": 12 + number, "seed": number, "sampling": WARM, "answer_tokens": 5} | options
+    options: dict[str, Any] = {"budget": 12 + number, "seed": number, "sampling": WARM, "answer_tokens": 5} | given
     return Team(engine, f"task {number} " * (1 + number * 7 % 5), workers, prompt=prompt, **options)
 
 

@@ -22,7 +22,7 @@ from scheduling import finish, submit, team, told
 
 @pytest.mark.parametrize("options", [{}, {"pass_tokens": 40}, {"max_teams": 5}, {"overcommit": True}])
 def test_twenty_teams_write_what_each_writes_alone(prompt: Path, options: dict[str, Any]) -> None:
-    shapes = [
+    shapes: list[dict[str, Any]] = [
         {"workers": 1 + i % 3, "layout": ["combined", "contiguous", "interleaved"][i % 3], "drafts": 3 * (i % 4 == 1)}
         | ({"assign": "plan"} if i == 5 else {"snapshots": [4]} if i == 6 else {})
         for i in range(20)
@@ -171,7 +171,7 @@ def test_what_never_fits_is_refused(prompt: Path) -> None:
         scheduler.submit(Team(scripted(), "Task", 2, prompt=prompt))
     for name in ("max_teams", "pass_tokens", "queue_limit"):
         with pytest.raises(OptionError, match=name):
-            Scheduler(engine, **{name: 0})
+            Scheduler(engine, **{name: 0})  # type: ignore[arg-type]
     job, events = submit(Scheduler(engine, overcommit=True), Team(engine, "Task", 1, prompt=prompt, budget=2000))
     assert (job.state, events) == ("queued", [])
 
@@ -239,6 +239,10 @@ def test_a_cancelled_team_gives_its_pages_back_before_the_next_pass(prompt: Path
 # Whose fault it is.
 
 
+def bad_sink(event: Any) -> None:
+    raise ZeroDivisionError
+
+
 def test_a_team_that_fails_hurts_no_other(prompt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = told(list(team(tiny_team_engine(), prompt, 0).run()))
     engine = tiny_team_engine()
@@ -246,7 +250,7 @@ def test_a_team_that_fails_hurts_no_other(prompt: Path, monkeypatch: pytest.Monk
     good, events = submit(scheduler, team(engine, prompt, 0))
     broken, _ = submit(scheduler, team(engine, prompt, 1))
     buggy, _ = submit(scheduler, team(engine, prompt, 2))
-    deaf = scheduler.submit(team(engine, prompt, 3), sink=lambda event: 1 / 0)
+    deaf = scheduler.submit(team(engine, prompt, 3), sink=bad_sink)
     for _ in range(4):
         scheduler.step()
     nan, real = torch.tensor(float("nan")), broken.team.chooser.choose

@@ -17,7 +17,7 @@ from fakes import decode, kinds, prompt_folder, scripted, tiny_team_engine
 from hogwild import Engine, Row, Sampling, Team, Worker
 from hogwild.errors import OptionError
 from hogwild.schedule import Job, Scheduler
-from scheduling import finish, told
+from scheduling import WARM, finish, told
 
 LAYOUTS = ["contiguous", "interleaved", "combined"]
 SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)
@@ -41,7 +41,7 @@ def prompt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prompt_folder(tmp_path_factory.mktemp("prompt"))
 
 
-def act(job: Job, what: str) -> None:
+def act(job: Any, what: str) -> None:
     with suppress(OptionError):
         match what:
             case "cancel":
@@ -124,12 +124,11 @@ def test_tokens_do_not_depend_on_who_else_is_there(
     """With everything asked before the beginning, so that it happens at the same pass in both ways."""
 
     def make(engine: Engine, number: int) -> Team:
-        options = {"seed": number, "sampling": Sampling(temperature=0.9), "answer_tokens": 6} | teams[number]
+        options: dict[str, Any] = {"seed": number, "sampling": WARM, "answer_tokens": 6} | teams[number]
         one = Team(engine, f"task {number} " * (number + 1), prompt=prompt, **options)
         for which, what in wishes:
-            with suppress(OptionError):
-                if which == number:
-                    {"say": one.say, "leave": one.leave, "join": lambda _: one.join(Worker("Zoe"))}[what]("Bob")
+            if which == number:
+                act(one, what)
         return one
 
     engine = tiny_team_engine(pages=pages)
@@ -208,7 +207,7 @@ def test_two_teams_never_see_each_other(
             for _ in range(wait * (1 - number)):
                 scheduler.step()
         finish(scheduler)
-        assert fused[0] or wait > 4
+        assert fused[0] or wait or pass_tokens < 512
         for number in (0, 1):
             alone = make(tiny_team_engine(), number)
             expected = Watched(alone, patch)
