@@ -108,6 +108,19 @@ def test_a_broken_connection_loses_nothing(http: httpx.Client) -> None:
     assert seen == [line for line in http.get(f"/v1/teams/{team}/events").text.splitlines() if line[:5] == "data:"]
 
 
+def test_a_silent_stream_shows_that_it_lives(http: httpx.Client, server: Served, monkeypatch: Any) -> None:
+    monkeypatch.setattr("hogwild.server.routes.events.KEEP_ALIVE", 0.05)
+    server.engine.hook = lambda: time.sleep(0.12)  # type: ignore[attr-defined]
+    assert "\n\n: still here\n\n" in http.get(f"/v1/teams/{start(http, budget=3)}/events").text
+
+
+def test_views_add_up_to_what_is_seen(http: httpx.Client) -> None:
+    views = state(http, running(http))["views"]
+    assert set(views) == {"Alice", "Bob"}
+    assert {piece["kind"] for view in views.values() for piece in view} >= {"prompt", "step"}
+    assert all(piece["tokens"] > 0 for view in views.values() for piece in view)
+
+
 def test_a_person_talks_to_it(http: httpx.Client) -> None:
     team = running(http)
     assert http.post(f"/v1/teams/{team}/say", json={"text": "Hurry up", "name": "Eve"}).status_code == 202

@@ -8,8 +8,6 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from starlette.concurrency import run_in_threadpool
-
 from hogwild.server.orders import Order
 from hogwild.server.record import TeamRecord, news
 from hogwild.server.reply import Delta, Reply
@@ -36,7 +34,7 @@ class Batch:
         """Submit all teams of some orders: all of them, or none."""
         makers = [make for order in orders for make in order.makers(service.engine)]
         model = orders[0].model
-        submitting = asyncio.ensure_future(run_in_threadpool(service.submit, makers, key, model, kept=False))
+        submitting = asyncio.ensure_future(service.aside(service.submit, makers, key, model, False))
         try:
             records = await asyncio.shield(submitting)
         except asyncio.CancelledError:  # the client has gone, but the thread is at work

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 import threading
 from types import FrameType
 from typing import Any
@@ -115,6 +116,11 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+SWITCH_SECONDS = 0.001
+"""A thread that computes gives way after so long to the one that does the passes (docs/lab-notes.md)."""
+
+
 def serve(app: FastAPI, sock: socket.socket) -> None:
-    """Serve until a signal ends it."""
+    """Serve until a signal ends it, in a process of its own."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     Server(app, app.state.service.settings.grace).run(sockets=[sock])

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any, TypeVar
 
 from hogwild.engine import Engine
+from hogwild.errors import QueueFull
 from hogwild.schedule import Job, Scheduler
 from hogwild.server.errors import ApiError
 from hogwild.server.metrics import Metrics
 from hogwild.server.record import TeamRecord
 from hogwild.server.settings import ServerSettings
 from hogwild.team.team import Team
+
+Result = TypeVar("Result")
 
 
 class Service:
@@ -37,6 +43,7 @@ class Service:
         self._records: dict[str, TeamRecord] = {}
         self._lock = threading.Lock()
         self._open = Counter[tuple[str, str]]()
+        self._aside = ThreadPoolExecutor(1, "hogwild-aside")
         self._thread = threading.Thread(target=scheduler.run, name="hogwild-scheduler", daemon=True)
 
     def start(self) -> None:
@@ -51,21 +58,32 @@ class Service:
             self.scheduler.close(self.settings.grace if grace is None else grace)
         if self._thread.is_alive():
             self._thread.join()
+        self._aside.shutdown()
 
     @property
     def healthy(self) -> bool:
         """Whether the scheduler's thread lives."""
         return self._thread.is_alive() and not self.stopping
 
+    async def aside(self, work: Callable[..., Result], *args: Any) -> Result:
+        """Do something that takes a while, out of the event loop: one at a time, as the passes need Python as well."""
+        self._check_open()
+        return await asyncio.get_running_loop().run_in_executor(self._aside, partial(work, *args))
+
+    def _check_open(self) -> None:
+        if self.stopping:
+            raise ApiError(503, "the server is stopping; try another one or later", code="stopping")
+
     # Teams.
 
-    def submit(self, makers: Sequence[Callable[[], Team]], key: str, model: str, *, kept: bool) -> list[TeamRecord]:
+    def submit(self, makers: Sequence[Callable[[], Team]], key: str, model: str, kept: bool) -> list[TeamRecord]:
         """Make some teams and hand them to the scheduler: all of them, or none. Takes a while: not in an event loop.
 
         Raises `ApiError` (429, 503), `OptionError` and what else the teams raise.
         """
-        if self.stopping:
-            raise ApiError(503, "the server is stopping; try another one or later", code="stopping")
+        self._check_open()
+        if self.scheduler.stats.queued >= self.scheduler.queue_limit:  # before any work is put into them
+            raise QueueFull("too many teams are waiting already: try again in a while")
         self.acquire("team", key, len(makers))
         records, left = list[TeamRecord](), len(makers)
         try:

@@ -6,8 +6,8 @@ import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
-from starlette.concurrency import run_in_threadpool
 
+from hogwild.errors import BlockError
 from hogwild.server.deps import KeyOf, ServiceOf
 from hogwild.server.errors import ApiError
 from hogwild.server.logs import note
@@ -55,8 +55,7 @@ async def start(request: Request, body: TeamRequest, service: ServiceOf, key: Ke
     """Start a team. It runs whether anybody listens or not."""
     order = of_team(body, service.name, service.settings)
     note(request, text=body.task or [message.content for message in body.messages or []])
-    submit = service.submit
-    (record,) = await run_in_threadpool(submit, order.makers(service.engine), key, order.model, kept=True)
+    (record,) = await service.aside(service.submit, order.makers(service.engine), key, order.model, True)
     note(request, teams=[record.id])
     response.headers["Location"] = f"/v1/teams/{record.id}"
     return TeamState(**_state(record))
@@ -99,10 +98,10 @@ async def delete(record: RecordOf, service: ServiceOf) -> Deleted:
 
 
 @router.post("/{team}/say", status_code=202)
-async def say(record: LiveOf, body: Say, request: Request) -> Done:
+async def say(record: LiveOf, body: Say, request: Request, service: ServiceOf) -> Done:
     """Put a message into the team's history; every worker sees it in its next pass."""
     note(request, text=body.text)
-    await run_in_threadpool(record.job.say, body.text, body.name or "You")
+    await service.aside(record.job.say, body.text, body.name or "You")
     return Done(id=record.id)
 
 
@@ -120,23 +119,23 @@ async def join(record: LiveOf, body: Join, service: ServiceOf) -> Done:
         raise ApiError(409, "a completion keeps its workers; start the team by POST /v1/teams", code="not_a_team")
     if len(record.team.progress.written) >= service.settings.max_workers:
         raise ApiError(400, f"a team has up to {service.settings.max_workers} workers here", param="name")
-    await run_in_threadpool(record.job.join, Worker(body.name, body.prompt, body.opening))
+    await service.aside(record.job.join, Worker(body.name, body.prompt, body.opening))
     return Done(id=record.id)
 
 
 @router.delete("/{team}/workers/{name}", status_code=202)
-async def leave(record: LiveOf, name: str) -> Done:
+async def leave(record: LiveOf, name: str, service: ServiceOf) -> Done:
     """Let a worker leave; what it has finished stays."""
     if name not in record.team.progress.written:
         raise ApiError(404, f"this team has no worker {name[:80]!r}", param="name")
-    await run_in_threadpool(record.job.leave, name)
+    await service.aside(record.job.leave, name)
     return Done(id=record.id)
 
 
 @router.post("/{team}/tools/{call}", status_code=202)
-async def answer_tool(record: LiveOf, call: str, body: ToolResult) -> Done:
+async def answer_tool(record: LiveOf, call: str, body: ToolResult, service: ServiceOf) -> Done:
     """Give a waiting worker what its tool gave; it goes on from there."""
-    await run_in_threadpool(record.job.answer_tool, call, body.result)
+    await service.aside(record.job.answer_tool, call, body.result)
     return Done(id=record.id)
 
 
@@ -166,12 +165,10 @@ def _state(record: TeamRecord) -> dict[str, Any]:
 
 
 def _views(record: TeamRecord) -> dict[str, Any]:
-    """What each worker sees now. The team may be changing it in this moment: then none are told."""
-    if record.ended is not None or record.team.space is None or not hasattr(record.team, "views"):
-        return {}
+    """What each worker sees now. The scheduler may be changing it in this very moment: then none are told."""
     try:
-        views = record.team.views()
-    except (AssertionError, IndexError, KeyError, RuntimeError, ValueError):
+        views = {} if record.ended is not None else record.team.views()
+    except (AttributeError, BlockError, LookupError, RuntimeError, ValueError):
         return {}
     return {
         name: [{"kind": piece.kind, "worker": piece.worker, "tokens": piece.tokens} for piece in pieces]
