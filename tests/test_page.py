@@ -94,7 +94,7 @@ def test_what_is_said_reaches_the_team_and_the_history(visit: Visit, server: Fak
     page.fill("#say-text", "Mind the <b>gap</b>.")
     page.press("#say-text", "Enter")
     visit.wait_text("#history li.said", "Mind the <b>gap</b>.")
-    assert page.input_value("#say-text") == ""
+    visit.until("document.getElementById('say-text').value === ''")
     assert "POST /v1/teams/team-1/say" in server.requests
 
 
