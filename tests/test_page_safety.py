@@ -99,7 +99,7 @@ def test_formulas_code_and_tables_are_set(browser: Browser) -> None:
         visit.over()
         page.wait_for_selector("#answer-text .katex")
         assert page.locator("#answer-text .katex").count() == 5
-        assert page.locator("#answer-text .katex-display").count() == 1
+        assert page.locator("#answer-text .katex-display").count() == 2
         assert page.locator("#answer-text annotation").all_text_contents()[:4] == [
             "\\frac{1}{2}",
             "x",

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli_story import lines, story
 from fake_server import FakeServer, serving
+from fakes import scripted
 from hogwild.cli import main
 from hogwild.cli.board import Board
 from hogwild.cli.remote import Remote
 from hogwild.cli.terminal import Frame, TeamsScreen, Watch
 from hogwild.errors import HogwildError, OptionError
-from hogwild.team.events import Finished
+from hogwild.team.events import Finished, Said
+from serving import Served, served, use_prompts
 
 textual = pytest.importorskip("textual", reason="textual is not installed: pip install 'hogwild[serve]'")
 from textual.pilot import Pilot  # noqa: E402
@@ -182,3 +186,26 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
 def test_without_a_terminal_it_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["watch"]) == 2
     assert "needs a terminal" in capsys.readouterr().err
+
+
+def test_the_terminals_client_speaks_to_the_real_server(monkeypatch: pytest.MonkeyPatch, prompt: Path) -> None:
+    async def run(server: Served) -> None:
+        remote = Remote(server.url, "secret-key")
+        team = str((await remote._ask("POST", "/v1/teams", {"task": "Count.", "budget": 3000}))["id"])
+        told = []
+        async for event in remote.follow(team):
+            told.append(event)
+            if len(told) == 20:
+                assert [one["id"] for one in await remote.teams()] == [team]
+                await remote.say(team, "hello")
+            if isinstance(event, Said):
+                await remote.stop(team)
+        assert isinstance(told[-1], Finished)
+        assert told[-1].answer == "done"
+        await remote.close()
+
+    use_prompts(monkeypatch, prompt)
+    engine = scripted({"Alice": ["One.\n\n"]}, answer="done")
+    engine.hook = lambda: time.sleep(0.01)
+    with served(engine, api_keys=("secret-key",)) as server:
+        asyncio.run(run(server))

@@ -27,7 +27,7 @@ const formula = (name, level, begin, pattern) => ({
     const found = pattern.exec(text);
     return found ? { type: name, raw: found[0], tex: found.slice(1).find((group) => group !== undefined) } : undefined;
   },
-  renderer: ({ tex }) => `<span class="${level === "block" ? "math-display" : "math"}">${encode(tex)}</span>`,
+  renderer: ({ raw, tex }) => `<span class="${/^(\$\$|\\\[)/.test(raw) ? "math-display" : "math"}">${encode(tex)}</span>`,
 });
 
 const marked = new Marked({
