@@ -36,7 +36,7 @@ export class Columns {
     attr(byId("columns"), "data-count", Math.min(workers.length, 4));
     const columns = keep(byId("columns"), names, (name) => this.#column(name));
     setText(byId("workers-title"), over ? "Left unfinished" : "Being written now");
-    byId("working").hidden = over && !workers.length;
+    byId("working").hidden = !workers.length;
     columns.forEach((column, at) => fill(column, workers[at], live, over));
     columns.forEach((column, at) => this.#calls(column, workers[at], live));
     this.#tabs(columns, workers);
