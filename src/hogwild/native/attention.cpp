@@ -96,7 +96,13 @@ struct Gathering {
                     const float *cos = pass.cos + at_pair, *sin = pass.sin + at_pair;
                     for (int d = 0; d < dim; ++d) turned[d] = widen(from[d]);
                     for (int d = 0; d < dim; ++d) turned[dim + d] = turned[layer.swap[d]];
-                    for (int d = 0; d < dim; ++d) narrow(turned[d] * cos[d] + turned[dim + d] * sin[d], to + d);
+                    for (int d = 0; d < dim; d += 16) {
+                        const __mmask16 lanes = first_lanes(dim - d);
+                        const __m512 own = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, turned + d),
+                                                         _mm512_maskz_loadu_ps(lanes, cos + d));
+                        const __m512 partner = _mm512_maskz_loadu_ps(lanes, turned + dim + d);
+                        Kind::put(_mm512_fmadd_ps(partner, _mm512_maskz_loadu_ps(lanes, sin + d), own), lanes, to + d);
+                    }
                 }
                 if (dim % Kind::PER_WORD) std::memset(to + dim, 0, sizeof(Number));
             }
@@ -197,22 +203,24 @@ struct Arena {
 };
 
 // One row's partial results of all splits become its output.
-template <class Number>
+template <class Kind>
 void finish(const Layer& layer, const Tensors& at, int head, int token, const float* const* parts, int splits, int row,
-            int rows, int value_wide) {
+            int rows, int value_wide, float* shares) {
     // A part is: highest [rows], sums [rows], up to a whole vector, mixed [rows, value_wide].
     float best = layer.sinks ? layer.sinks[head] : NEVER, total = 0.f;
     for (int s = 0; s < splits; ++s) best = std::max(best, parts[s][row]);
     if (layer.sinks) total = std::exp(layer.sinks[head] - best);
-    for (int s = 0; s < splits; ++s)
-        if (parts[s][row] != NEVER) total += parts[s][rows + row] * std::exp(parts[s][row] - best);
-    Number* out = (Number*)at.out + (int64_t(token) * layer.heads + head) * layer.value_dim;
-    for (int d = 0; d < layer.value_dim; ++d) {
-        float sum = 0.f;
+    for (int s = 0; s < splits; ++s) {
+        shares[s] = parts[s][row] == NEVER ? 0.f : std::exp(parts[s][row] - best);
+        total += parts[s][rows + row] * shares[s];
+    }
+    auto* out = (typename Kind::Number*)at.out + (int64_t(token) * layer.heads + head) * layer.value_dim;
+    for (int d = 0; d < layer.value_dim; d += 16) {
+        __m512 sum = _mm512_setzero_ps();
         for (int s = 0; s < splits; ++s)
-            if (parts[s][row] != NEVER)
-                sum += parts[s][padded(2 * rows) + int64_t(row) * value_wide + d] * std::exp(parts[s][row] - best);
-        narrow(sum / total, out + d);
+            sum = _mm512_fmadd_ps(_mm512_load_ps(parts[s] + padded(2 * rows) + int64_t(row) * value_wide + d),
+                                  _mm512_set1_ps(shares[s]), sum);
+        Kind::put(_mm512_div_ps(sum, _mm512_set1_ps(total)), first_lanes(layer.value_dim - d), out + d);
     }
 }
 
@@ -263,11 +271,12 @@ void attend(const Layer& layer, const Pass& pass, const Tensors& at, int threads
         for (int unit = 0; unit < runs * heads; ++unit) {
             const int head = unit % heads, first = unit / heads * run, last = std::min(first + run, tokens);
             std::vector<const float*> all(splits);
+            std::vector<float> shares(splits);
             for (int s = 0; s < splits; ++s) all[s] = parts + (unit * splits + s) * part;
             for (int token = first; token < last; ++token)
                 for (int g = 0; g < group; ++g)
-                    finish<Number>(layer, at, head * group + g, token, all.data(), splits, (token - first) * group + g,
-                                   rows, value_wide);
+                    finish<Kind>(layer, at, head * group + g, token, all.data(), splits, (token - first) * group + g, rows,
+                                 value_wide, shares.data());
         }
     }
 }

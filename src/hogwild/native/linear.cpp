@@ -229,7 +229,9 @@ EXPORT void hogwild_linear(int format, const void* x, int x_wide, int64_t rows, 
                 quantise_group(row_of(x, x_wide, u / in.groups, inputs), x_wide, u % in.groups * GROUP, inputs,
                                format == INT4, in.bytes + u * GROUP, in.scales + u, in.offsets + u);
         }
-#pragma omp for schedule(static) nowait
+// Runs of neighbouring panels, shorter towards the end: memory likes long ones, but where another program takes a core
+// for a while, nobody must wait for it (measured on such a machine: 39 ms a pass in place of 54 to 67).
+#pragma omp for schedule(guided, 2) nowait
         for (int64_t p = 0; p < panels; p++) panel_of_call(call, in, p);
     }
 }

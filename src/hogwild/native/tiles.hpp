@@ -26,14 +26,6 @@ inline float widen(bf16 x) {
 }
 inline float widen(float x) { return x; }
 
-inline void narrow(float value, float* to) { *to = value; }
-inline void narrow(float value, bf16* to) {
-    uint32_t bits;
-    std::memcpy(&bits, &value, 4);
-    if ((bits & 0x7fffffff) > 0x7f800000) *to = bf16((bits >> 16) | 64);  // stays no number
-    else *to = bf16((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);          // to the nearest, ties to even
-}
-
 // e to the x for x <= 0, to about 2 units in the last place; e to the -inf is 0.
 inline __m512 exponential(__m512 x) {
     x = _mm512_max_ps(x, _mm512_set1_ps(-104.f));
@@ -75,6 +67,7 @@ struct Single {
 };
 
 inline int words(int numbers, int per_word) { return (numbers + per_word - 1) / per_word; }
+inline __mmask16 first_lanes(int64_t count) { return count >= 16 ? 0xffff : (1u << count) - 1; }
 inline int padded(int count) { return (count + 15) & ~15; }
 
 // Sixteen rows of sixteen words become sixteen columns.
