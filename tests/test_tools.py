@@ -206,3 +206,26 @@ def test_options_that_cannot_be_are_one_line(options: dict[str, Any], message: s
     with pytest.raises(HogwildError, match=message) as error:
         Team(scripted(tokenizer=make_tokenizer(template=QWEN)), "Task", **options)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.model
+def test_the_packaged_models_tokenizer_reads_every_format() -> None:
+    from hogwild import Engine
+
+    engine = Engine.load("smollm2-135m-instruct", dtype="float32", kv_memory=64 << 20)
+    with pytest.raises(ModelUnsupported, match="the chat template of smollm2-135m-instruct knows no tools"):
+        Team(engine, "Task", tools=[ADD])
+    tokenizer: Any = engine.tokenizer
+    own = tokenizer.chat_template
+    try:
+        for kind, template in TEMPLATES.items():
+            tokenizer.chat_template = template
+            tools = ToolBox([ADD], Codec(tokenizer, engine.vocab_size, [tokenizer.eos_token_id]), kind)
+            found = tools.find(CALLS[kind])
+            assert found is not None
+            assert (found.name, found.arguments) == ("add", '{"a": 1}')
+            behind = tools.returned("7", ID, found)
+            assert "7" in behind
+            assert tools._codec.decode(tools._codec.encode(behind)) == behind
+    finally:
+        tokenizer.chat_template = own

@@ -215,6 +215,14 @@ def test_json_that_is_no_call_is_shown(prompt: Path) -> None:
     assert "".join(event.text for event in of_kind(events, "token")) == text
 
 
+@pytest.mark.parametrize("text", ["Is 3 <", "Is 3 <tool_call>{", '{"arguments": {"', "1 <\n\n2"])
+def test_what_never_becomes_a_call_is_shown_at_the_end(prompt: Path, text: str) -> None:
+    engine = engine_with({"Alice": [text]})
+    events = run(Team(engine, "Task", 1, prompt=prompt, sampling=GREEDY, tools=[adds()]))
+    assert "".join(event.text for event in of_kind(events, "token")) == text
+    assert events[-1].reason == "done"
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("layout", ["contiguous", "interleaved", "combined"])
 def test_whatever_is_asked_meanwhile_all_pages_come_back(prompt: Path, layout: str, seed: int) -> None:

@@ -4,6 +4,7 @@ Three levels, from the outside in:
 
     solve(task), stream(task)         a task in, an answer or typed events out
     Team, Worker, Sampling, Layout    teams of workers, step by step
+    Tool                              what workers may call
     Engine, Row, Block                blocks and views over one shared KV cache
 """
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from hogwild.team.events import Event
     from hogwild.team.layout import Layout
     from hogwild.team.team import Team
+    from hogwild.team.tools import Tool
     from hogwild.team.worker import Worker
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Row",
     "Sampling",
     "Team",
+    "Tool",
     "Worker",
     "solve",
     "stream",
@@ -43,6 +46,7 @@ _HOMES = {
     "hogwild.team.events": ("Event",),
     "hogwild.team.layout": ("Layout",),
     "hogwild.team.team": ("Team",),
+    "hogwild.team.tools": ("Tool",),
     "hogwild.team.worker": ("Worker",),
 }
 

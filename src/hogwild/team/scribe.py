@@ -69,7 +69,7 @@ class Scribe:
         member.tokens.append(token)
         if token in self._setup.codec.end_ids:
             member.pending = []
-            return Written(token, "", "turn", report)
+            return Written(token, self._show(member, whole=True), "turn", report)
         if member.grammar is not None:
             member.grammar.push(token)
         piece = member.reader.push(token)
@@ -81,12 +81,16 @@ class Scribe:
             return Written(token, self._show(member), "call", report)
         done = self._chooser.stopped(member) or (member.grammar is not None and member.grammar.done)
         ends: Ends = "work" if done else "step" if step else ""
-        return Written(token, self._show(member), ends, report)
+        return Written(token, self._show(member, whole=ends != ""), ends, report)
 
-    def _show(self, member: Member) -> str:
-        """What can be read of the current step by now and was not shown: a call, or what may become one, never is."""
-        shown = len(member.text) - len(member.body)
-        shown += len(member.body) if self._tools is None else self._tools.shown(member.body)
+    def _show(self, member: Member, whole: bool = False) -> str:
+        """What can be read of the current step by now and was not shown. A call, or what may become one, never is.
+
+        Where the ``whole`` step is there, nothing becomes one any more.
+        """
+        shown = len(member.text)
+        if self._tools is not None and not whole:
+            shown += self._tools.shown(member.body) - len(member.body)
         text = member.text[member.shown : shown]
         member.shown = max(shown, member.shown)
         return text
@@ -101,7 +105,7 @@ class Scribe:
         self._progress.written[member.name] = member.written
         self._unchecked += len(written)
         for one in written:
-            if one.ends != "turn":
+            if one.ends != "turn" or one.text:
                 now = self._progress.now(worker=member.name, step=member.step)
                 yield events.Token(**now, token=one.token, text=one.text, **one.report)
         with self._progress.limits():

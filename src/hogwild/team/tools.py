@@ -17,6 +17,9 @@ from hogwild.errors import ModelUnsupported, OptionError
 from hogwild.team.messages import arguments_of, every_text
 from hogwild.team.text import Codec, Message
 
+BEGINNING = 256
+"""Signs at the beginning of a text that tell whether it is the object of a call."""
+
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _TOOL, _KEY, _VALUE, _RESULT = "probe_tool", "probe_key", "probe_value", "probe_result"
 _ID = "probe0000"  # some templates want nine letters and digits
@@ -134,7 +137,7 @@ class ToolBox:
 
     def _may_begin(self, text: str) -> bool:
         """Whether a text is, or begins as, the object of a call."""
-        text = "".join(text.split())
+        text = "".join(text[:BEGINNING].split())
         return any(text.startswith(head) or head.startswith(text) for head in self._heads)
 
     def _find_object(self, call: str, bare: bool = False) -> Found | None:
