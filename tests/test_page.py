@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from browsing import PHONE, Visit, browsing
+from browsing import PHONE, Visit
 from cli_story import lines, story
 from fake_server import FakeServer, serving
 
@@ -17,12 +17,6 @@ if TYPE_CHECKING:
 
 STORY = [json.loads(line) for line in lines(story(workers=2, steps=2, words=12)).splitlines()]
 MID = 24  # events after which the story waits: both workers write their first step
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
 
 
 @pytest.fixture
@@ -120,6 +114,7 @@ def test_cancel_ends_without_an_answer(visit: Visit, server: FakeServer) -> None
 def test_workers_join_and_leave(visit: Visit, server: FakeServer) -> None:
     server.hold = MID
     page = visit.start()
+    visit.wait_text("#figure-passes", "9")
     page.click("#add-worker")
     assert page.input_value("#worker-name") == "Carol"
     page.fill("#worker-prompt", "You doubt.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from browsing import PHONE, WIDE, Visit, browsing
+from browsing import PHONE, WIDE, Visit
 from cli_story import lines, story
 from fake_server import FakeServer, serving
 from hogwild.server.web import PAGE, add_page
@@ -35,12 +34,6 @@ EVIL = [
     "<b onclick=alert(1)>bold</b>",
     "<math><mtext></mtext><mglyph><style></math><img src onerror=alert(1)>",
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
 
 
 def evil_story() -> list[dict[str, Any]]:

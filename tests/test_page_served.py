@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from browsing import Visit, browsing
+from browsing import Visit
 from fakes import scripted
 from hogwild.team.events import Finished
 from hogwild.team.trace import read_trace
@@ -17,12 +17,6 @@ from serving import Served, served, use_prompts
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
 
 
 @pytest.fixture

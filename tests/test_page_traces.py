@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fastapi.testclient import TestClient
 
-from browsing import Visit, browsing
+from browsing import Visit
 from cli_story import lines, story, write
 from fake_server import FakeServer, serving
 from hogwild.cli import main
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 DATA = Path(__file__).parent / "data"
 EVENTS = story(workers=2, steps=2, words=12)
 STORY = [json.loads(line) for line in lines(EVENTS).splitlines()]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
 
 
 @pytest.fixture

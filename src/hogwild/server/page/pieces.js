@@ -1,12 +1,12 @@
 // What each worker sees, as blocks in order: a pure function of the state. The rules are those of hogwild/team/layout.py.
 // Tokens that workers wrote are counted; what is around them (names, messages, parts) is estimated from its length.
 
-import { estimate } from "./state.js";
+import { estimate, estimateLabel } from "./state.js";
 
 /** The view of `worker` as [{kind, index, label, tokens}], in order; `index` is that of the worker who wrote it, or -1. */
 export function pieces(state, worker) {
   const prompt = piece("prompt", -1, "the task", state.prefill.done);
-  const own = piece("own", worker.index, "its own step", worker.stepTokens + estimate(worker.prefix));
+  const own = piece("own", worker.index, "its own step", worker.stepTokens + estimateLabel(worker.prefix));
   const apart = piece("private", worker.index, "its own parts", estimate(worker.parts.join("\n")));
   const others = state.workers.filter((other) => other !== worker && other.status !== "left");
   const rest = [prompt, ...(LAYOUTS[state.layout] ?? LAYOUTS.combined)(state, worker, others), apart, own];
@@ -52,7 +52,7 @@ function recall(state) {
 }
 
 const unfinished = (other) =>
-  piece("other", other.index, `unfinished step of ${other.name}`, other.stepTokens + estimate(other.prefix));
+  piece("other", other.index, `unfinished step of ${other.name}`, other.stepTokens + estimateLabel(other.prefix));
 
 const piece = (kind, index, label, tokens) => ({ kind, index, label, tokens });
 

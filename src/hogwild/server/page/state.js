@@ -40,6 +40,9 @@ export function apply(state, event) {
 /** A guess for text whose tokens no event counts: what a person said, names before steps. */
 export const estimate = (text) => Math.ceil(text.length / 4);
 
+/** The same for a name and number like `Alice [2]: `, which are short tokens. */
+export const estimateLabel = (text) => Math.ceil(text.length / 2);
+
 /** Tokens written so far by all workers. */
 export const written = (state) => state.workers.reduce((sum, worker) => sum + worker.tokens, 0);
 
@@ -131,7 +134,7 @@ const on = {
   },
   step_finished(state, event) {
     const worker = find(state, event.worker);
-    const tokens = worker.stepTokens + estimate(worker.prefix);
+    const tokens = worker.stepTokens + estimateLabel(worker.prefix);
     const { worker: name, step, text } = event;
     add(state, { kind: "step", name, step, text: body(name, step, text), tokens, pass: event.pass, time: event.time });
     const status = worker.status === "left" ? "left" : "waiting";
