@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from fakes import PAGE, kinds, of_kind, scripted, tiny_team_engine
-from hogwild import Sampling, Team, Worker
+from hogwild import Sampling, Team, Worker, solve, solve_many
 from hogwild.errors import HogwildError, OptionError, QueueFull
 from hogwild.schedule import Scheduler
 from scheduling import finish, submit, team, told
@@ -346,4 +346,16 @@ def test_closing_lets_running_teams_answer(prompt: Path) -> None:
     scheduler.run()
     assert (job.state, events[-1].reason, events[-1].answer) == ("finished", "stopped", "7")
     assert (waiting.state, str(waiting.error)) == ("cancelled", "the scheduler is closing")
+    assert engine.pool.used_pages == 0
+
+
+def test_many_tasks_are_solved_together(prompt: Path) -> None:
+    engine = scripted({"Alice": ["One."], "Bob": ["Two."]})
+    options: dict[str, Any] = {"workers": 2, "prompt": prompt, "budget": 9}
+    expected = [solve(task, engine, **options) for task in ("a", "b", "c")]
+    assert told(solve_many(["a", "b", "c"], engine, **options)) == told(expected)
+    assert solve_many([], engine) == []
+    engine.hook = lambda: bad_sink(None)
+    with pytest.raises(HogwildError, match="ZeroDivisionError"):
+        solve_many(["a", "b"], engine, **options)
     assert engine.pool.used_pages == 0

@@ -2,7 +2,7 @@
 
 Three levels, from the outside in:
 
-    solve(task), stream(task)         a task in, an answer or typed events out
+    solve(task), stream(task)         a task in, an answer or typed events out; solve_many(tasks)
     Team, Worker, Sampling, Layout    teams of workers, step by step
     Tool                              what workers may call
     Engine, Row, Block                blocks and views over one shared KV cache
@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hogwild.api import solve, stream
+    from hogwild.api import solve, solve_many, stream
     from hogwild.engine import Block, Engine, Row
     from hogwild.errors import HogwildError
     from hogwild.sampling import Sampling
@@ -34,12 +34,13 @@ __all__ = [
     "Tool",
     "Worker",
     "solve",
+    "solve_many",
     "stream",
 ]
 __version__ = "0.1.0"
 
 _HOMES = {
-    "hogwild.api": ("solve", "stream"),
+    "hogwild.api": ("solve", "solve_many", "stream"),
     "hogwild.engine": ("Block", "Engine", "Row"),
     "hogwild.errors": ("HogwildError",),
     "hogwild.sampling": ("Sampling",),
