@@ -359,3 +359,25 @@ def test_many_tasks_are_solved_together(prompt: Path) -> None:
     with pytest.raises(HogwildError, match="ZeroDivisionError"):
         solve_many(["a", "b"], engine, **options)
     assert engine.pool.used_pages == 0
+
+
+def test_a_scheduler_that_fails_goes_on_with_who_comes_later(prompt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, ended = scripted(), threading.Semaphore(0)
+    scheduler, real = Scheduler(engine), Scheduler._choose
+
+    def choose() -> Any:
+        if first.state == "running":
+            raise RuntimeError("a bug")
+        return real(scheduler)
+
+    monkeypatch.setattr(scheduler, "_choose", choose)
+    first = scheduler.submit(Team(engine, "Task", 2, prompt=prompt), done=lambda _: ended.release())
+    thread = threading.Thread(target=scheduler.run)
+    thread.start()
+    assert ended.acquire(timeout=60)
+    later = scheduler.submit(Team(engine, "Task", 2, prompt=prompt, budget=2), done=lambda _: ended.release())
+    assert ended.acquire(timeout=60)
+    scheduler.close()
+    thread.join(30)
+    assert (first.state, later.state, thread.is_alive()) == ("failed", "finished", False)
+    assert engine.pool.used_pages == 0

@@ -161,8 +161,13 @@ class Scheduler:
     def run(self) -> None:
         """Work until `close`, and sleep while there is nothing to do."""
         while not (self._closing < math.inf and self.idle):
-            if self.step():
-                continue
+            try:
+                if self.step():
+                    continue
+            except Exception:  # our own fault: who runs now has lost, but not who comes later
+                _log.exception("the scheduler failed")
+                for job in list(self._live):
+                    self._end(job, "failed", HogwildError("the scheduler failed; its log says why"))
             with self._wake:
                 if not self._news:
                     self._wake.wait(None if self.idle else POLL)
