@@ -319,14 +319,14 @@ def test_a_cancelled_prompt_leaves_nothing_behind(at: int) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 1, 2, 3, 4])
-def test_a_team_that_is_closed_while_it_reads_leaves_nothing_behind(prompt: Path, at: int) -> None:
+def test_a_team_that_is_closed_while_it_reads_leaves_no_page_in_use(prompt: Path, at: int) -> None:
     engine = tiny_team_engine(positions=4096)
     events: Iterator[Any] = Team(engine, "Task " * 280, 2, prompt=prompt).run()
     for _, _ in zip(range(at + 1), events, strict=False):
         pass
     events.close()  # type: ignore[attr-defined]
     assert engine.pool.used_pages == 0
-    assert len(engine.prefixes) == (at > 3)  # after three chunks
+    assert len(engine.prefixes) == (at > 0)  # what was read by then: the first chunk, and what it began
     assert len(run(Team(engine, "Task " * 280, 2, prompt=prompt, budget=2))) > 4
 
 
@@ -340,3 +340,14 @@ def test_an_interrupt_inside_the_model_frees_the_prompt(monkeypatch: pytest.Monk
     with pytest.raises(KeyboardInterrupt):
         engine.prompt(some_tokens(100))
     assert (engine.pool.used_pages, len(engine.prefixes)) == (0, 0)
+
+
+def test_an_owner_shares_whole_prompts_with_itself_alone() -> None:
+    engine = tiny_team_engine()
+    prefixes, tokens = engine.prefixes, some_tokens(3 * PAGE)
+    prefixes.keep(engine.prompt(tokens, share=False), "a")
+    prefixes.keep(engine.prompt(tokens[: 2 * PAGE], share=False), "a")
+    prefixes.keep(engine.prompt(tokens[:PAGE], share=False))
+    asked = (tokens, tokens[: 2 * PAGE], tokens[:PAGE], [*tokens, 1])
+    found = {owner: [len(prefixes.fork(one, owner)) // PAGE for one in asked] for owner in ("a", "b", None)}
+    assert found == {"a": [3, 2, 0, 0], "b": [0, 0, 0, 0], None: [1, 1, 1, 1]}
