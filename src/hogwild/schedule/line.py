@@ -9,13 +9,14 @@ from hogwild.schedule.job import Job
 
 
 class Lines:
-    """Jobs that wait for admission."""
+    """Jobs that wait for admission. Only their number may be asked without a lock."""
 
     def __init__(self) -> None:
         self._lines: dict[str, deque[Job]] = {}  # whose turn is next comes first
+        self._count = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._lines.values()))
+        return self._count
 
     def __iter__(self) -> Iterator[Job]:
         return (job for line in list(self._lines.values()) for job in list(line))
@@ -23,6 +24,7 @@ class Lines:
     def add(self, job: Job) -> None:
         """To the end of its key's line."""
         self._lines.setdefault(job.key, deque()).append(job)
+        self._count += 1
 
     @property
     def first(self) -> Job | None:
@@ -33,6 +35,7 @@ class Lines:
         """It is admitted, and its key's turn is over; or it waits no more."""
         line, turn = self._lines[job.key], self.first is job
         line.remove(job)
+        self._count -= 1
         if turn or not line:
             del self._lines[job.key]
         if turn and line:
