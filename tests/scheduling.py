@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def finish(scheduler: Scheduler) -> None:
     assert scheduler.engine.pool.used_pages == 0
 
 
-def told(events: list[Event]) -> list[dict[str, Any]]:
+def told(events: Sequence[Event]) -> list[dict[str, Any]]:
     """What is the same in every run of a team: all but times, and how its prompt was cut."""
     kept = [event for event in events if event.kind != "prefilled"]
     return [event.model_dump(exclude={"time", "prefill_seconds", "decode_seconds", "versions"}) for event in kept]
