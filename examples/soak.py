@@ -198,7 +198,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("options", nargs="*", help="for hogwild serve, after --")
     wanted = parser.parse_args()
-    with started(wanted.model, ["--max-open", "1000000", *wanted.options]) as server:
+    # A pool that is soon full, so that memory that grows afterwards is none of its.
+    with started(wanted.model, ["--max-open", "1000000", "--kv-memory", "500MB", *wanted.options]) as server:
         found = asyncio.run(soak(server, wanted))
         found["log"] = server.log
     found["exit_code"] = server.process.returncode

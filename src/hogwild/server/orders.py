@@ -125,6 +125,7 @@ def of_team(body: TeamRequest, served: str, limits: ServerSettings) -> Order:
     count = _within("workers", body.workers or by_name or _count(body, limits), limits.max_workers)
     options = body.model_dump(include={
         "layout", "answer", "answer_tokens", "on_full", "snapshots", "check_every", "prompt", "logprobs", "assign",
+        "tool_seconds",
     })  # fmt: skip
     options |= {"budget": _budget(body.budget, limits), "schema": body.json_schema}
     if body.parts is not None:

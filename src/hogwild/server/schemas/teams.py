@@ -44,6 +44,7 @@ class TeamRequest(SamplingFields):
     logprobs: int | None = Field(None, ge=0, le=20)
     json_schema: dict[str, Any] | None = Field(None, alias="schema", description="that the answer follows")
     tools: list[FunctionTool] | None = None
+    tool_seconds: float | None = Field(None, gt=0, le=86400, description="how long a worker waits for a result")
 
 
 class Say(Asked):
