@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,39 @@ def test_a_killed_client_is_one_that_leaves(server: Served) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
     until(lambda: server.engine.pool.used_pages == 0)
+
+
+def test_no_client_makes_another_team_miss_a_pass() -> None:
+    """Killed clients, one that never reads, half a request, and a page that is loaded again and again."""
+    engine, seen = endless(), list[int]()
+    with served(engine) as server, server.http() as http:
+        team = http.post("/v1/teams", json={"task": "Go.", "budget": 300}).json()["id"]
+        watched = server.service.record(team, "").team
+        pause = engine.hook
+
+        def note() -> None:
+            seen.append(watched.passes)
+            pause()
+
+        engine.hook = note
+        head = f"GET /v1/teams/{team}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        held = [server.raw(head), server.raw(), server.raw(server.post("/v1/teams", {"task": "Go."})[:-3])]
+        last = 0
+        while http.get(f"/v1/teams/{team}").json()["state"] == "running":
+            killed = server.raw(server.post("/v1/chat/completions", CHAT | {"stream": True, "max_tokens": 50}))
+            with http.stream("GET", f"/v1/teams/{team}/events", headers={"Last-Event-ID": str(last)}) as page:
+                ids = (line for line in page.iter_lines() if line.startswith("id: "))
+                last = int(next(ids).removeprefix("id: "))
+            killed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            killed.close()
+        assert last > 0
+        for connection in held:
+            connection.close()
+        until(lambda: engine.pool.used_pages == 0)
+    assert server.service.scheduler.stats.admitted > 5  # the others were in its passes
+    begun, end = seen.index(1), seen.index(max(seen))
+    assert max(seen) >= 299
+    assert max(len(list(same)) for _, same in groupby(seen[begun:end])) <= 2
 
 
 def test_running_teams_answer_when_the_server_stops() -> None:
