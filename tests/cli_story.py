@@ -71,6 +71,8 @@ def _end(names: tuple[str, ...], done: int) -> list[Event]:
     return [
         ev.Said(pass_=done, time=end, name="You", text="hurry\nup"),
         ev.StepsDropped(pass_=done, time=end, count=1),
+        ev.ToolCalled(pass_=done, time=end, worker=names[0], step=1, call="c1", name="clock", arguments='{"a": "[b]"}'),
+        ev.ToolReturned(pass_=done, time=end, worker=names[0], step=1, call="c1", result="noon"),
         ev.Snapshot(pass_=done, time=end, budget=8, answer="407", text="It is 407."),
         ev.WorkerJoined(pass_=done, time=end, worker="Zoe"),
         ev.WorkerLeft(pass_=done, time=end, worker="Zoe", reason="asked"),
