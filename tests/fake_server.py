@@ -19,9 +19,13 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from cli_story import lines, story
 from hogwild.server.web import add_page
 
 Told = dict[str, Any]
+
+STORY: list[Told] = [json.loads(line) for line in lines(story(workers=2, steps=2, words=12)).splitlines()]
+"""What a team plays in most tests."""
 
 
 @dataclass

@@ -22,6 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 from hogwild import Event, Team
 from hogwild.engine import Engine, Row, passes
 from hogwild.models.load import Loaded
+from hogwild.team import layout
 from hogwild.team.ask import Play, drive
 from tiny import BASE
 
@@ -31,6 +32,7 @@ CHATML = (
 )
 THINKING = CHATML.replace("{{ message.content }}", "{{ message.content.split('</think>')[-1] }}")
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+LAYOUTS = list(layout.LAYOUTS)
 VOCAB = 272  # a few more than the tokenizer has, as real models do
 PAGE = 64
 

@@ -14,14 +14,6 @@ from fakes import (
 from hogwild import Sampling, Team
 from hogwild.errors import BrokenLogits
 
-LAYOUTS = ["contiguous", "interleaved", "combined"]
-SCRIPTS = {
-    "Alice": ["One is done.\n\n", "Two?\n\n", "Three!\n\n"],
-    "Bob": ["A longer first step of mine.\n\n", "Short.\n\n"],
-    "Carol": ["One is mine.\n\n", "T?\n\n", "Three, four,\n\nfive.\n\n"],
-    "Dave": ["I have a list:\n\n- a\n\n- b.\n\n"],
-}
-
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fakes import (
+    LAYOUTS,
     PAGE,
     VOCAB,
     decode,
@@ -37,7 +38,6 @@ from hogwild.team import chooser
 from hogwild.team.drafts import FIRST, Drafter
 from hogwild.team.events import EVENT
 
-LAYOUTS = ["contiguous", "interleaved", "combined"]
 AGAIN = ["Say it again, once more.\n\n"] * 6
 SAMPLINGS = [
     Sampling(temperature=0.0),

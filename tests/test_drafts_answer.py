@@ -16,16 +16,6 @@ from fakes import (
 from hogwild import Sampling, Team
 from hogwild.errors import OptionError
 
-LAYOUTS = ["contiguous", "interleaved", "combined"]
-AGAIN = ["Say it again, once more.\n\n"] * 6
-SAMPLINGS = [
-    Sampling(temperature=0.0),
-    Sampling(temperature=0.0, repetition_penalty=1.2),
-    Sampling(temperature=0.4),
-    Sampling(temperature=1.0, top_p=0.9, top_k=20),
-    Sampling(temperature=0.7, repetition_penalty=1.1, min_p=0.02),
-]
-
 
 def test_the_finisher_drafts_too_and_answers_the_same(prompt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers, fed = [], []

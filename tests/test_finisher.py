@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fakes import (
+    LAYOUTS,
     ScriptedEngine,
     decode,
     make_tokenizer,
@@ -21,7 +22,6 @@ from hogwild import Sampling, Team, Worker
 from hogwild.team.finisher import is_complete
 from hogwild.team.settings import Settings
 
-LAYOUTS = ["contiguous", "interleaved", "combined"]
 PROMPT = "<|im_start|>user\nTask [Alice, Bob]<|im_end|>\n<|im_start|>assistant\n(history)"
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from browsing import PHONE, Visit
-from cli_story import lines, story
-from fake_server import FakeServer, serving
+from fake_server import STORY, FakeServer, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-STORY = [json.loads(line) for line in lines(story(workers=2, steps=2, words=12)).splitlines()]
 MID = 24  # events after which the story waits: both workers write their first step
 
 
@@ -201,13 +199,20 @@ def test_the_form_asks_for_what_was_chosen(visit: Visit, server: FakeServer) -> 
     assert server.teams["team-1"].asked == wanted
 
 
-def test_the_key_is_asked_for_once_and_kept_in_the_tab(browser: Browser) -> None:
-    server = FakeServer(STORY, key="secret")
+@contextmanager
+def locked_out(browser: Browser, server: FakeServer) -> Iterator[Visit]:
+    """A page that has just been asked for the server's key."""
     with serving(server.app) as url:
         visit = Visit(browser, url)
         visit.expected = "401"
-        page = visit.go()
-        page.wait_for_selector("#key-dialog[open]")
+        visit.go().wait_for_selector("#key-dialog[open]")
+        yield visit
+        visit.context.close()
+
+
+def test_the_key_is_asked_for_once_and_kept_in_the_tab(browser: Browser) -> None:
+    with locked_out(browser, FakeServer(STORY, key="secret")) as visit:
+        page = visit.page
         page.fill("#key", "secret")
         page.press("#key", "Enter")
         page.wait_for_selector("#model option", state="attached")
@@ -218,16 +223,12 @@ def test_the_key_is_asked_for_once_and_kept_in_the_tab(browser: Browser) -> None
         visit.over()
         assert page.evaluate("JSON.stringify(localStorage)").find("secret") == -1
         assert visit.complaints == []
-        visit.context.close()
 
 
 def test_who_has_no_key_is_asked_once(browser: Browser) -> None:
     server = FakeServer(STORY, key="secret")
-    with serving(server.app) as url:
-        visit = Visit(browser, url)
-        visit.expected = "401"
-        page = visit.go()
-        page.wait_for_selector("#key-dialog[open]")
+    with locked_out(browser, server) as visit:
+        page = visit.page
         page.keyboard.press("Escape")
         asked = len(server.requests)
         visit.until("!document.getElementById('key-dialog').open")
@@ -236,7 +237,6 @@ def test_who_has_no_key_is_asked_once(browser: Browser) -> None:
         assert not page.is_visible("#key-dialog")
         page.click("#key-button")
         assert page.is_visible("#key-dialog")
-        visit.context.close()
 
 
 def test_a_tool_that_a_worker_waits_for_can_be_answered(visit: Visit, server: FakeServer) -> None:

@@ -15,8 +15,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from browsing import Visit
-from cli_story import lines, story, write
-from fake_server import FakeServer, serving
+from cli_story import story, write
+from fake_server import STORY, FakeServer, serving
 from hogwild.cli import main
 from hogwild.server.web import trace_app
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parent / "data"
 EVENTS = story(workers=2, steps=2, words=12)
-STORY = [json.loads(line) for line in lines(EVENTS).splitlines()]
 
 
 @pytest.fixture

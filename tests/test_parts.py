@@ -10,14 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes import ScriptedEngine, decode, encode, kinds, of_kind, prompt_folder, run, scripted
+from fakes import LAYOUTS, ScriptedEngine, decode, encode, kinds, of_kind, prompt_folder, run, scripted
 from hogwild import Sampling, Team, Worker
 from hogwild.errors import OptionError
 from hogwild.team.parts import Part, cut, deal, parse_plan
 from hogwild.team.planner import PLAN_TOKENS
-
-LAYOUTS = ["contiguous", "interleaved", "combined"]
-
 
 # Dealing.
 

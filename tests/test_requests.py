@@ -11,12 +11,10 @@ from typing import Any
 
 import pytest
 
-from fakes import decode, kinds, of_kind, prompt_folder, run, scripted, tiny_team_engine, tokens_of
+from fakes import LAYOUTS, decode, kinds, of_kind, prompt_folder, run, scripted, tiny_team_engine, tokens_of
 from hogwild import Team, Worker
 from hogwild.errors import OptionError
 from hogwild.team.events import EVENT
-
-LAYOUTS = ["contiguous", "interleaved", "combined"]
 
 
 def run_asking(team: Team, asked: dict[int, Callable[[], Any]]) -> list[Any]:

@@ -13,13 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fakes import decode, kinds, prompt_folder, scripted, tiny_team_engine
+from fakes import LAYOUTS, decode, kinds, prompt_folder, scripted, tiny_team_engine
 from hogwild import Engine, Row, Sampling, Team, Worker
 from hogwild.errors import OptionError
 from hogwild.schedule import Job, Scheduler
 from scheduling import WARM, finish, told
 
-LAYOUTS = ["contiguous", "interleaved", "combined"]
 SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)
 ACTIONS = st.sampled_from(["submit", "submit", "cancel", "stop", "say", "join", "leave"])
 TEAMS = st.fixed_dictionaries(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fakes import (
+    LAYOUTS,
     ScriptedEngine,
     decode,
     encode,
@@ -24,7 +25,6 @@ from hogwild.errors import HogwildError, OptionError, WindowError
 from hogwild.team.events import EVENT
 from simulation import simulate
 
-LAYOUTS = ["contiguous", "interleaved", "combined"]
 SCRIPTS = {
     "Alice": ["One is done.\n\n", "Two?\n\n", "Three!\n\n"],
     "Bob": ["A longer first step of mine.\n\n", "Short.\n\n"],

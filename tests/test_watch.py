@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from cli_story import lines, story
-from fake_server import FakeServer, serving
+from fake_server import STORY, FakeServer, serving
 from fakes import scripted
 from hogwild.cli import main
 from hogwild.cli.board import Board
@@ -26,7 +24,6 @@ textual = pytest.importorskip("textual", reason="textual is not installed: pip i
 from textual.pilot import Pilot  # noqa: E402
 from textual.widgets import DataTable, Input, Static  # noqa: E402
 
-STORY = [json.loads(line) for line in lines(story(workers=2, steps=2, words=12)).splitlines()]
 MID = 24
 
 

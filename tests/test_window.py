@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from fakes import ScriptedEngine, decode, encode, kinds, of_kind, result_of, run, scripted, tiny_team_engine
+from fakes import LAYOUTS, ScriptedEngine, decode, encode, kinds, of_kind, result_of, run, scripted, tiny_team_engine
 from hogwild import Sampling, Team, Worker
 from hogwild.errors import CacheFull, WindowError
 from hogwild.team.window import drop_steps
 
-LAYOUTS = ["contiguous", "interleaved", "combined"]
 SCRIPTS = {
     "Alice": [f"Alice's step of number {i}.\n\n" for i in range(40)],
     "Bob": [f"Bob, {i}.\n\n" for i in range(80)],

@@ -17,6 +17,8 @@
 #include <cstring>
 #include <vector>
 
+#include "lanes.hpp"
+
 namespace {
 
 constexpr int64_t PANEL = 32, GROUP = 32;
@@ -32,17 +34,11 @@ int64_t panel_bytes(int format, int64_t inputs) {
     return format == INT8 ? groups * (PANEL * GROUP + PANEL * 2) : groups * (PANEL * GROUP / 2 + PANEL * 4);
 }
 
-__m512 load_bf16(const uint16_t* from, __mmask16 mask = 0xffff) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from)), 16));
-}
-
 __m512 load_half(const uint8_t* from) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)from)); }
-
-__mmask16 first(int64_t count) { return count >= 16 ? 0xffff : count <= 0 ? 0 : (1u << count) - 1; }
 
 // 16 values of a row of float32 or bfloat16, zeros from `length` on.
 __m512 load(const void* row, bool wide, int64_t at, int64_t length) {
-    __mmask16 mask = first(length - at);
+    __mmask16 mask = first_lanes(length - at);
     return wide ? _mm512_maskz_loadu_ps(mask, (const float*)row + at) : load_bf16((const uint16_t*)row + at, mask);
 }
 
@@ -156,7 +152,7 @@ void rows_of_panel(const Call& call, const Inputs& in, int64_t panel, int64_t ro
 #pragma GCC unroll 2
     for (int h = 0; h < 2; h++) {
         int64_t n = panel * PANEL + h * 16;
-        __mmask16 mask = first(call.outputs - n);
+        __mmask16 mask = first_lanes(call.outputs - n);
         __m512 bias = call.bias ? _mm512_maskz_loadu_ps(mask, call.bias + n) : _mm512_setzero_ps();
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
@@ -220,7 +216,7 @@ EXPORT void hogwild_linear(int format, const void* x, int x_wide, int64_t rows, 
             for (int64_t u = 0; u < units; u++)
                 for (int64_t k = 0; k < in.stride; k += 16) {
                     __m512 value = load(row_of(x, x_wide, u, inputs), x_wide, k, inputs);
-                    _mm256_mask_storeu_epi16((uint16_t*)in.pairs + u * in.stride + k, first(in.stride - k),
+                    _mm256_mask_storeu_epi16((uint16_t*)in.pairs + u * in.stride + k, first_lanes(in.stride - k),
                                              (__m256i)_mm512_cvtneps_pbh(value));
                 }
         } else if (units) {

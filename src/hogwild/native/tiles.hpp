@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "lanes.hpp"
+
 namespace {
 
 constexpr int TILE = 64;  // slots of a tile, four vectors
@@ -67,7 +69,6 @@ struct Single {
 };
 
 inline int words(int numbers, int per_word) { return (numbers + per_word - 1) / per_word; }
-inline __mmask16 first_lanes(int64_t count) { return count >= 16 ? 0xffff : (1u << count) - 1; }
 inline int padded(int count) { return (count + 15) & ~15; }
 
 // Sixteen rows of sixteen words become sixteen columns.

@@ -8,11 +8,14 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from fastapi import Request
+
+from hogwild.server.logs import note
 from hogwild.server.orders import Order
 from hogwild.server.record import TeamRecord, news
 from hogwild.server.reply import Delta, Reply
 from hogwild.server.service import Service
-from hogwild.server.sse import KEEP_ALIVE
+from hogwild.server.sse import KEEP_ALIVE, unless_gone
 
 PREPARING = ("started", "planned", "prefilled", "worker_left", "step_started")
 """Events ahead of a team's first token: its task may still turn out to be too long."""
@@ -30,8 +33,14 @@ class Batch:
         self.replies = list(replies)
 
     @classmethod
-    async def open(cls, service: Service, orders: Sequence[Order], key: str) -> Batch:
-        """Submit all teams of some orders: all of them, or none."""
+    async def open(cls, request: Request, service: Service, orders: Sequence[Order], key: str) -> Batch:
+        """Submit all teams of a request's orders: all of them, or none. Raises `ClientGone` as well."""
+        batch = await unless_gone(request, cls._submit(service, orders, key))
+        note(request, teams=[record.id for record in batch.records])
+        return batch
+
+    @classmethod
+    async def _submit(cls, service: Service, orders: Sequence[Order], key: str) -> Batch:
         makers = [make for order in orders for make in order.makers(service.engine)]
         model = orders[0].model
         submitting = asyncio.ensure_future(service.aside(service.submit, makers, key, model, False))
@@ -57,6 +66,14 @@ class Batch:
         for record in self.records:
             self._service.cancel(record)
             self._service.forget(record)
+
+    async def begin(self, request: Request) -> None:
+        """Wait as `begun` does, for a stream: close the batch if it does not come so far, or the client goes away."""
+        try:
+            await unless_gone(request, self.begun())
+        except BaseException:
+            self.close()
+            raise
 
     async def begun(self) -> None:
         """Wait until each team writes, so that one that never will is told by its status. Raises `ApiError`."""

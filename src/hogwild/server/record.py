@@ -15,9 +15,6 @@ from hogwild.server.errors import ApiError, as_api_error
 from hogwild.team.events import Event, Finished
 from hogwild.team.team import Team
 
-ENDED = ("finished", "failed", "cancelled", "expired")
-"""States of a job that will never write again."""
-
 
 class Waker:
     """Wakes one reader, in its event loop, from any thread. Many calls before it looks cost as much as one."""

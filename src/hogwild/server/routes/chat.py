@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 
 from hogwild.server.batch import Batch
 from hogwild.server.deps import KeyOf, ServiceOf
@@ -31,11 +31,11 @@ async def chat(request: Request, body: ChatRequest, service: ServiceOf, key: Key
     """Answer a conversation."""
     order = of_chat(body, service.name, service.settings)
     note(request, user=body.user, text=[message.content for message in body.messages])
-    batch = await unless_gone(request, Batch.open(service, [order], key))
-    note(request, teams=[record.id for record in batch.records])
+    batch = await Batch.open(request, service, [order], key)
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": body.model}
     if body.stream:
-        return await _stream(request, batch, head, body)
+        await batch.begin(request)
+        return EventStream(_chunks(request, batch, head | {"object": "chat.completion.chunk"}, body))
     async with batch:
         await unless_gone(request, batch.collect())
         note(request, **_counts(batch))
@@ -53,15 +53,6 @@ def _choice(index: int, reply: Reply, body: ChatRequest) -> dict[str, Any]:
         message |= {"tool_calls": calls, "content": reply.content or None}
     choice: dict[str, Any] = {"index": index, "message": message, "finish_reason": reply.finish_reason}
     return choice | ({"logprobs": {"content": reply.logprobs}} if body.logprobs else {})
-
-
-async def _stream(request: Request, batch: Batch, head: dict[str, Any], body: ChatRequest) -> Response:
-    try:
-        await unless_gone(request, batch.begun())
-    except BaseException:
-        batch.close()
-        raise
-    return EventStream(_chunks(request, batch, head | {"object": "chat.completion.chunk"}, body))
 
 
 async def _chunks(request: Request, batch: Batch, head: dict[str, Any], body: ChatRequest) -> AsyncIterator[str]:

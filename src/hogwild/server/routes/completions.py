@@ -31,16 +31,11 @@ async def complete(request: Request, body: CompletionRequest, service: ServiceOf
     """Let one worker go on with each text."""
     orders = of_completion(body, service.name, service.settings)
     note(request, user=body.user, text=body.prompt)
-    batch = await unless_gone(request, Batch.open(service, orders, key))
-    note(request, teams=[record.id for record in batch.records])
+    batch = await Batch.open(request, service, orders, key)
     head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion", "created": int(time.time())}
     head["model"] = body.model
     if body.stream:
-        try:
-            await unless_gone(request, batch.begun())
-        except BaseException:
-            batch.close()
-            raise
+        await batch.begin(request)
         return EventStream(_chunks(batch, head, body, len(orders)))
     async with batch:
         await unless_gone(request, batch.collect())

@@ -34,15 +34,10 @@ async def respond(request: Request, body: ResponsesRequest, service: ServiceOf, 
     if len(order.seeds) > 1:
         raise unsupported("hogwild.seeds", "a response has one answer; give seed")
     note(request, user=body.user, text=body.input if isinstance(body.input, str) else [i.content for i in body.input])
-    batch = await unless_gone(request, Batch.open(service, [order], key))
-    note(request, teams=[record.id for record in batch.records])
+    batch = await Batch.open(request, service, [order], key)
     answer = _Answer(body)
     if body.stream:
-        try:
-            await unless_gone(request, batch.begun())
-        except BaseException:
-            batch.close()
-            raise
+        await batch.begin(request)
         return EventStream(_stream(batch, answer))
     async with batch:
         await unless_gone(request, batch.collect())
