@@ -108,8 +108,8 @@ async def _watch(client: httpx2.AsyncClient, team: str) -> str:
     async with client.stream("GET", f"/v1/teams/{team}/events") as response:
         if response.status_code >= 400:
             return error_code(json.loads(await response.aread()), response.status_code)
-        kinds = [chunk["kind"] async for chunk in chunks(response)]
-    return "answered" if kinds[-1] == "finished" else kinds[-1]
+        last = [chunk async for chunk in chunks(response)][-1]
+    return "answered" if last["kind"] == "finished" else error_code(last, last["kind"])
 
 
 async def sustainable(client: httpx2.AsyncClient, model: str, chance: random.Random) -> float:
@@ -171,7 +171,10 @@ def report(
     told = Counter(result.told for result in results)
     middle, last = memory[len(memory) // 2], memory[-1]
     wrong: dict[str, float] = {
-        name: count for name, count in told.items() if name.startswith(("hung", "broken", "500"))
+        name: count
+        for name, count in told.items()
+        if name.startswith(("hung", "broken", "500", "failed", "stream"))
+        and not name.endswith(" expired")  # it was told that its time is over
     }
     wrong |= {f"left: {name}": value for name, value in end.items() if value}
     if last > middle * (1 + GROWTH):
