@@ -90,6 +90,7 @@ def test_a_tab_that_is_closed_leaves_the_team_alone_and_cancel_ends_it(browser: 
     other.goto(f"{server.url}/")
     other.fill("#key", "secret-key")
     other.press("#key", "Enter")
+    other.wait_for_selector("#model option", state="attached")  # the key was taken, and is kept for this tab
     other.goto(address)
     other.wait_for_selector('#phase[data-phase="writing"]')
     other.click("#cancel")
