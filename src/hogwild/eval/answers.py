@@ -1,0 +1,75 @@
+r"""Compare an answer with the right one: numbers exactly, lists of numbers one by one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+
+from hogwild.team.number import only_number
+
+LONGEST = 2000
+"""Characters of an answer that are looked at; a longer one is wrong."""
+
+_MIXED = re.compile(
+    r"[\s$]*(?P<sign>[-−–]?)\s*(?P<whole>[0-9]+)"
+    r"(?:[ ]+(?P<top>[0-9]+)/(?P<bottom>[0-9]+)|\s*\\[dt]?frac\s*\{(?P<over>[0-9]+)\}\s*\{(?P<under>[0-9]+)\})"
+    r"(?P<rest>.*)"
+)
+_THOUSANDS = re.compile(r"\{,\}|,\\!")
+_SHORT_FRACTION = re.compile(r"\\[dt]?frac\s*([0-9])\s*([0-9])")
+_LOOSE = re.compile(r",(?=[\s~$\\])|;|\n|\\\\|\\quad\b|\band\b")
+_TIGHT = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])")
+
+
+def same_number(answer: str, right: str) -> bool:
+    """Whether both texts are the same number, exactly: ``$1,234.50`` is ``1234.5``, ``3/4`` is ``0.75``.
+
+    Units and signs of money and percent do not count. False where either is no number.
+    """
+    number = read_number(answer)
+    return number is not None and number == read_number(right)
+
+
+def same_numbers(answer: str, right: Sequence[str]) -> list[bool]:
+    """Of each right number, whether the list ``answer`` has the same at its place."""
+    parts = split_numbers(answer, len(right))
+    return [place < len(parts) and same_number(parts[place], number) for place, number in enumerate(right)]
+
+
+def read_number(text: str) -> Fraction | None:
+    """The one number that a text comes to, or None. Mixed numbers, too: ``1 1/2``."""
+    if len(text) > LONGEST:
+        return None
+    plain = _SHORT_FRACTION.sub(r"\\frac{\1}{\2}", _THOUSANDS.sub("", text))
+    try:
+        if mixed := _MIXED.fullmatch(plain):
+            part = Fraction(int(mixed["top"] or mixed["over"]), int(mixed["bottom"] or mixed["under"]))
+            if only_number("1" + mixed["rest"]) == "1":
+                return (int(mixed["whole"]) + part) * (-1 if mixed["sign"] else 1)
+        number = only_number(plain)
+        return None if number is None else _fraction(number)
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+def split_numbers(text: str, count: int) -> list[str]:
+    """A list of numbers, as it was written, in parts: of ``count`` parts where that can be.
+
+    A comma in ``1,234`` may stand between thousands or between numbers. In order: commas before a space separate; every
+    comma separates; every comma that can stand between thousands does.
+    """
+    plain = _THOUSANDS.sub("", text).strip().removeprefix("(").removesuffix(")").strip()
+    loose = _LOOSE.split(plain)
+    every = [part for piece in loose for part in piece.split(",")]
+    tight = [part for piece in loose for part in _TIGHT.sub(lambda found: found[0].replace(",", ""), piece).split(",")]
+    ways = [[part.strip() for part in way if part.strip(" \t\n,.$")] for way in (loose, every, tight)]
+    return next((way for way in ways if len(way) == count), ways[-1])
+
+
+def _fraction(number: str) -> Fraction:
+    """The value of what `only_number` gives: ``-1234.5``, ``3/4``, ``1.5/2e3``."""
+    top, _, under = number.partition("/")
+    bottom, _, power = under.partition("e")
+    value = Fraction(top) / Fraction(bottom) if under else Fraction(top)
+    return value * Fraction(10) ** int(power) if power else value

@@ -1,0 +1,41 @@
+"""The tasks by name. Each kind is one file, and one line of the table below."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hogwild.errors import OptionError
+from hogwild.eval.problem import Task
+from hogwild.eval.tasks.gsm8k import gsm8k
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of task: how its names look (for people, and as a regular expression), how one is made, what it is.
+
+    ``make`` gets the whole name, and raises `OptionError` for one that cannot be.
+    """
+
+    names: str
+    pattern: str
+    make: Callable[[str], Task]
+    about: str
+
+
+_KINDS: Sequence[_Kind] = (_Kind("gsm8k", "gsm8k", gsm8k, "school problems in words; the answer is a number"),)
+
+
+def find_task(name: str) -> Task:
+    """The task of this name, such as ``gsm8k`` or ``gsm8k-x5``. Raises `OptionError` where there is none."""
+    for kind in _KINDS:
+        if re.fullmatch(kind.pattern, name):
+            return kind.make(name)
+    known = ", ".join(kind.names for kind in _KINDS)
+    raise OptionError(f"task {name!r} is unknown: give one of {known}")
+
+
+def list_tasks() -> list[tuple[str, str]]:
+    """All tasks, in order: the pattern of the name, and one line what it is."""
+    return [(kind.names, kind.about) for kind in _KINDS]
