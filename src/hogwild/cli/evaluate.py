@@ -1,0 +1,17 @@
+"""``hogwild eval``: accuracy at a budget of passes, and what goes on in a team."""
+
+from __future__ import annotations
+
+import typer
+
+from hogwild.cli import measures
+
+app = typer.Typer(no_args_is_help=False)
+app.command("collaboration")(measures.collaboration)
+
+
+@app.callback(invoke_without_command=True)
+def evaluate(context: typer.Context) -> None:
+    """Measure what teams are worth, on problems with answers that are known."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
