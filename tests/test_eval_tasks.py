@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from hogwild.errors import InputError, OptionError
 from hogwild.eval.problem import Source
 from hogwild.eval.tasks import find_task, list_tasks
+from hogwild.team.answer import find_answer
 
 SCHOOL = [
     ("Tom has 3 bags of 4 nuts. How many nuts has he?", "12"),
@@ -65,3 +67,150 @@ def test_no_data(tmp_path: Path) -> None:
         find_task("gsm8k").load(Source(folder=tmp_path))
     with pytest.raises(InputError, match=r"there is no folder .*: give --data FOLDER"):
         find_task("gsm8k").load(Source(folder=tmp_path / "none"))
+
+
+def test_several_questions_in_one_prompt(tmp_path: Path) -> None:
+    task, source = find_task("gsm8k-x3"), school(tmp_path)
+    (problem,) = task.load(source).problems
+    assert problem.form == "boxed"
+    assert len(problem.parts) == 3
+    assert all(part in problem.question for part in problem.parts)
+    assert problem.answer == ", ".join(problem.meta["answers"])
+    assert task.load(source).problems == [problem]
+    assert find_answer(problem.question, "boxed", problem.question) is None
+    score = task.score(problem, problem.answer, "")
+    assert (score.value, score.status, score.parts) == (1.0, "right", [True, True, True])
+    first = problem.meta["answers"][0]
+    score = task.score(problem, ", ".join([f"{first} nuts", "99", "98"]), "")
+    assert (round(score.value, 3), score.status, score.parts) == (0.333, "partly", [True, False, False])
+    assert task.score(problem, "99", "").status == "wrong"
+    assert task.score(problem, None, "").parts == (False, False, False)
+
+
+def test_questions_are_in_one_prompt_only(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"question": f"What is {i} and {i}?", "answer": str(2 * i)} for i in range(100)]
+    source = folder(tmp_path, "gsm8k.jsonl", rows)
+    task = find_task("gsm8k-x7")
+    used = [part for problem in task.load(source).problems for part in problem.meta["answers"]]
+    kept = task.load(Source(folder=tmp_path, kept=True)).problems
+    aside = [part for problem in kept for part in problem.meta["answers"]]
+    assert (len(used), len(aside)) == (70, 21)
+    assert len({*used, *aside}) == 91
+    assert min(map(int, aside)) == 150
+    other = task.load(Source(folder=tmp_path, seed=1, limit=2)).problems
+    assert len(other) == 2
+    assert other[0].meta != task.load(source).problems[0].meta
+
+
+def test_too_few_and_too_many_questions(tmp_path: Path) -> None:
+    for name in ("gsm8k-x1", "gsm8k-x21"):
+        with pytest.raises(OptionError, match="give 2 to 20 questions a prompt"):
+            find_task(name)
+    with pytest.raises(InputError, match="has too few questions for gsm8k-x4"):
+        find_task("gsm8k-x4").load(school(tmp_path))
+    assert find_task("gsm8k-x20").answer_tokens == 240
+    assert find_task("gsm8k-x5").answer_tokens == 64
+
+
+FORMULAS: list[tuple[str, str, dict[str, object], str, str, str]] = [
+    (
+        "math500",
+        "math500.jsonl",
+        {"problem": "Solve $x^2=2$.", "answer": r"\pm\sqrt2", "level": 1, "unique_id": "a/1.json"},
+        "math500/a/1.json",
+        r"\sqrt{2}, -\sqrt{2}",
+        r"\sqrt{2}",
+    ),
+    (
+        "olympiadbench",
+        "OlympiadBench/OE_TO_maths_en_COMP.jsonl",
+        {"context": "Let $n>0$.", "question": "Add up 1 to $n$.", "final_answer": [r"$\frac{n(n+1)}{2}$"], "id": 7},
+        "olympiadbench/7",
+        r"\frac{1}{2}(n^2+n)",
+        r"\frac{n(n-1)}{2}",
+    ),
+    ("aime", "aime_2024.jsonl", {"problem": "What is 5 squared?", "answer": "025"}, "aime/0", "25", "250"),
+    ("limo", "limo.jsonl", {"question": "Two thirds?", "answer": r"\frac{2}{3}"}, "limo/0", "2/3", "0.67"),
+]
+
+
+@pytest.mark.parametrize(("name", "file", "row", "number", "right", "wrong"), FORMULAS, ids=[c[0] for c in FORMULAS])
+def test_formulas(
+    name: str, file: str, row: dict[str, object], number: str, right: str, wrong: str, tmp_path: Path
+) -> None:
+    (tmp_path / "OlympiadBench").mkdir()
+    task = find_task(name)
+    (problem,) = task.load(folder(tmp_path, file, [row])).problems
+    assert (problem.id, problem.form) == (number, "boxed")
+    assert task.score(problem, right, "").status == "right"
+    assert task.score(problem, problem.answer, "").value == 1.0
+    assert task.score(problem, wrong, "").status == "wrong"
+    assert task.score(problem, None, "").status == "nothing"
+
+
+def test_a_context_comes_before_the_question(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"context": "Let $n=2$.", "question": "What is $n$?", "final_answer": ["2"]}]
+    source = folder(tmp_path, "olympiadbench.jsonl", rows)
+    assert find_task("olympiadbench").load(source).problems[0].question == "Let $n=2$.\n\nWhat is $n$?"
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("{", "is no JSON"),
+        ("[1]", "is no JSON object"),
+        ('{"question": "1+1?"}', "has none of the fields answer"),
+        ('{"question": 3, "answer": {}}', "field 'answer' is {}; it must be text or a number"),
+        ('{"question": "1+1?", "answer": "  "}', "field 'answer' is '  '"),
+        ('{"question": "1+1?", "answer": true}', "field 'answer' is True"),
+    ],
+)
+def test_a_bad_line_is_named(line: str, fault: str, tmp_path: Path) -> None:
+    (tmp_path / "gsm8k.jsonl").write_text('{"question": "1+1?", "answer": 2}\n\n' + line + "\n")
+    with pytest.raises(InputError) as error:
+        find_task("gsm8k").load(Source(folder=tmp_path))
+    assert f"gsm8k.jsonl:3 {fault}" in str(error.value).replace(":3: ", ":3 ")
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "gsm8k.jsonl").write_bytes(b"\n \n")
+    with pytest.raises(InputError, match="is empty"):
+        find_task("gsm8k").load(Source(folder=tmp_path))
+    (tmp_path / "gsm8k.jsonl").write_bytes(b"\xff\xfe{}")
+    with pytest.raises(InputError, match="cannot be read .*: give a JSONL file in UTF-8"):
+        find_task("gsm8k").load(Source(folder=tmp_path))
+
+
+class _Hub:
+    """Stands for the package datasets: what a hub gives, or how it fails."""
+
+    def __init__(self, rows: list[dict[str, object]] | Exception) -> None:
+        self.rows = rows
+        self.asked: tuple[str, str | None, str] | None = None
+
+    def load_dataset(self, name: str, config: str | None, *, split: str) -> list[dict[str, object]]:
+        self.asked = (name, config, split)
+        if isinstance(self.rows, Exception):
+            raise self.rows
+        return self.rows
+
+
+def test_from_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = _Hub([{"question": "1+1?", "answer": "#### 2"}])
+    monkeypatch.setitem(sys.modules, "datasets", hub)
+    loaded = find_task("gsm8k").load(Source())
+    assert hub.asked == ("openai/gsm8k", "main", "test")
+    assert loaded.origin == "hub:openai/gsm8k/main"
+    assert loaded.problems[0].answer == "2"
+    assert len(loaded.checksum) == 64
+
+
+def test_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", _Hub(ConnectionError("no\nroute")))
+    fault = r"openai/gsm8k cannot be loaded from the hub \(no route\): give --data FOLDER or set HOGWILD_DATA"
+    with pytest.raises(InputError, match=fault):
+        find_task("gsm8k").load(Source())
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(InputError, match=r"the package datasets is missing: install 'hogwild\[eval\]', or give --data"):
+        find_task("gsm8k").load(Source())

@@ -1,4 +1,4 @@
-r"""Compare an answer with the right one: numbers exactly, lists of numbers one by one."""
+r"""Compare an answer with the right one: numbers exactly, lists of numbers one by one, formulas by math-verify."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
+from hogwild.eval.formulas import verified
 from hogwild.team.number import only_number
 
 LONGEST = 2000
@@ -20,6 +21,19 @@ _THOUSANDS = re.compile(r"\{,\}|,\\!")
 _SHORT_FRACTION = re.compile(r"\\[dt]?frac\s*([0-9])\s*([0-9])")
 _LOOSE = re.compile(r",(?=[\s~$\\])|;|\n|\\\\|\\quad\b|\band\b")
 _TIGHT = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])")
+_LOOKS = re.compile(r"\\left\b|\\right\b|\\[,;!: %$]|[\s$%~]|\\(?:text|mathrm|mbox)(?=\{)|\\displaystyle\b")
+
+
+def same_formula(answer: str, right: str) -> bool:
+    r"""Whether both are the same formula: written alike but for spaces, dollars and percent signs, or by math-verify.
+
+    The order of a list does not count, that of a tuple does; ``x=5`` is ``5``, ``\frac12`` is ``0.5``, ``8\%`` is ``8``
+    and ``0.08``; units and degrees do not count. False for what cannot be read, is too long or takes too long.
+    """
+    answer, right = _undressed(answer), _undressed(right)
+    if not answer or len(answer) > LONGEST:
+        return False
+    return _alike(answer) == _alike(right) or verified(answer, right)
 
 
 def same_number(answer: str, right: str) -> bool:
@@ -73,3 +87,12 @@ def _fraction(number: str) -> Fraction:
     bottom, _, power = under.partition("e")
     value = Fraction(top) / Fraction(bottom) if under else Fraction(top)
     return value * Fraction(10) ** int(power) if power else value
+
+
+def _undressed(formula: str) -> str:
+    """A formula without the dollars around it and the full stop behind it."""
+    return formula.strip().strip("$").strip().removesuffix(".").strip()
+
+
+def _alike(formula: str) -> str:
+    return _LOOKS.sub("", formula)

@@ -24,8 +24,8 @@ class Problem:
         form: the form of the answer; with ``boxed`` or ``number`` a worker that writes it ends the run.
         parts: the sub-tasks, each complete in itself, where there are some: what ``assign`` deals out.
         private: what one worker alone is told, in order of the workers; shorter than the team is well.
-        answered_by: the worker, counted from 0, whose own text alone is the answer (``answer`` and ``text`` of a reading),
-            never another's or the finisher's; None: the team's answer as usual.
+        answered_by: the worker, counted from 0, whose own text alone is the answer (``answer`` and ``text`` of a
+            reading), never another's or the finisher's; None: the team's answer as usual.
         meta: what the score needs besides, such as the tests of a program or the answer of each part.
     """
 

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 from hogwild.errors import OptionError
 from hogwild.eval.problem import Task
+from hogwild.eval.tasks.aime import aime
 from hogwild.eval.tasks.gsm8k import gsm8k
+from hogwild.eval.tasks.gsm8k_x import gsm8k_x
+from hogwild.eval.tasks.limo import limo
+from hogwild.eval.tasks.math500 import math500
+from hogwild.eval.tasks.olympiadbench import olympiadbench
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,14 @@ class _Kind:
     about: str
 
 
-_KINDS: Sequence[_Kind] = (_Kind("gsm8k", "gsm8k", gsm8k, "school problems in words; the answer is a number"),)
+_KINDS: Sequence[_Kind] = (
+    _Kind("gsm8k", "gsm8k", gsm8k, "school problems in words; the answer is a number"),
+    _Kind("gsm8k-xK", "gsm8k-x[0-9]{1,4}", gsm8k_x, "K of them in one prompt; the score is the share that is right"),
+    _Kind("math500", "math500", math500, "problems of school competitions; the answer is a formula"),
+    _Kind("olympiadbench", "olympiadbench", olympiadbench, "problems of olympiads; the answer is a formula"),
+    _Kind("aime", "aime", aime, "problems of the AIME; the answer is a whole number up to 999"),
+    _Kind("limo", "limo", limo, "problems chosen to teach reasoning; the answer is a formula"),
+)
 
 
 def find_task(name: str) -> Task:
