@@ -14,6 +14,7 @@ from hogwild.eval.tasks.gsm8k_x import gsm8k_x
 from hogwild.eval.tasks.limo import limo
 from hogwild.eval.tasks.math500 import math500
 from hogwild.eval.tasks.olympiadbench import olympiadbench
+from hogwild.eval.tasks.parts import parts
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ _KINDS: Sequence[_Kind] = (
     _Kind("olympiadbench", "olympiadbench", olympiadbench, "problems of olympiads; the answer is a formula"),
     _Kind("aime", "aime", aime, "problems of the AIME; the answer is a whole number up to 999"),
     _Kind("limo", "limo", limo, "problems chosen to teach reasoning; the answer is a formula"),
+    _Kind("parts[-independent-K]", "parts(-independent-[0-9]{1,4})?", parts, "K small questions, generated; K is 6"),
+    _Kind("parts-chain-K", "parts-chain-[0-9]{1,4}", parts, "generated: each part needs the result of the one before"),
+    _Kind("parts-search-K", "parts-search-[0-9]{1,4}", parts, "generated: K sums, of which one is the answer"),
+    _Kind("parts-trap-K", "parts-trap-[0-9]{1,4}", parts, "generated: one long part that all want to do, and others"),
 )
 
 
