@@ -50,13 +50,17 @@ PREFILL_CHUNK = 512
 """Tokens that one pass of a long prompt takes; bounds the memory of activations and scores."""
 
 
+Observer = Callable[[Sequence[Row]], None]
+"""Is told of each pass, right after its rows were written."""
+
+
 class Engine:
     """A model whose workers share one KV cache. Use `Engine.load`.
 
     Attributes: ``model`` (transformers), ``tokenizer`` (or None), ``generation_config``, ``name``, ``pool``,
     ``prefixes`` (the prompts that are kept), ``max_positions`` (the longest view), ``vocab_size``, ``quantize`` (how
     the weights are stored), ``report`` (what the self-test found, None if skipped), ``ranks`` (the processes that share
-    the model).
+    the model), ``observer`` (who is told of each pass, None by default).
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Engine:
             max_positions=self.max_positions,
         )
         self.prefixes = Prefixes(self.pool)
+        self.observer: Observer | None = None
         self._fixed: FixedPasses | None = None
         self._compiled = False
 
@@ -309,6 +314,8 @@ class Engine:
             logits = self._logits(ids, plan.positions[None], ends, ConcurrentPass(plan, self.pool, self.attention))
         for row in rows:
             row.own.commit(row.tokens)
+        if self.observer is not None:
+            self.observer(rows)
         return logits
 
     def _logits(self, ids: Tensor, positions: Tensor, ends: Tensor | None, current: ConcurrentPass) -> Tensor:

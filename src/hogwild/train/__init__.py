@@ -1,0 +1,1 @@
+"""Training through the concurrent cache: a whole run of a team is one forward (docs/training.md)."""
