@@ -5,10 +5,58 @@ from __future__ import annotations
 import threading
 from fractions import Fraction
 
+import math_verify
 import pytest
 
+from golden_answers import FORMULA, NUMBER, NUMBERS, Golden
 from hogwild.eval.answers import read_number, same_formula, same_number, same_numbers, split_numbers
 from hogwild.eval.formulas import Verifier
+from hogwild.team.answer import find_answer
+
+MATH_VERIFY_ERRS = {
+    (r"First \boxed{1}, but no: \boxed{2}", "2"): "it takes all boxes of a text for one set; here the last one counts",
+    (r"\fbox{42}", "42"): "it knows no other box",
+    (r"\boxed B", r"\text{(B)}"): "it knows no box without braces",
+    (r"\boxed{17.5}", "17.5%"): "it takes 8 for 8%, but not 17.5 for 17.5%",
+}
+"""Text and right answer where math-verify, given the whole text, does not come to the verdict by hand, and why."""
+
+
+def test_there_are_golden_cases_enough() -> None:
+    assert len(NUMBER) + len(NUMBERS) + len(FORMULA) >= 200
+    for cases in (NUMBER, NUMBERS, FORMULA):
+        assert len({(case.text, case.right) for case in cases}) == len(cases)
+
+
+@pytest.mark.parametrize("case", NUMBER, ids=lambda case: f"{case.text} = {case.right}"[-40:])
+def test_golden_numbers(case: Golden) -> None:
+    answer = find_answer(case.text, "number", case.task)
+    assert (answer is not None and same_number(answer, case.right)) == case.score
+
+
+@pytest.mark.parametrize("case", NUMBERS, ids=lambda case: case.text)
+def test_golden_lists(case: Golden) -> None:
+    answer = find_answer(case.text, "boxed", case.task)
+    assert sum(same_numbers(answer or "", case.right.split(", "))) == case.score
+
+
+@pytest.mark.parametrize("case", FORMULA, ids=lambda case: f"{case.text} = {case.right}"[-40:])
+def test_golden_formulas(case: Golden) -> None:
+    answer = find_answer(case.text, "boxed", case.task)
+    assert (answer is not None and same_formula(answer, case.right)) == case.score
+
+
+def test_math_verify_itself_comes_to_the_same_verdicts() -> None:
+    """From the whole text, with its own search for the answer. It cannot know of a task: those cases are left out."""
+    wrong = set()
+    cases = [case for case in FORMULA if not case.task]
+    for case in cases:
+        gold = math_verify.parse(f"${case.right.strip('$')}$", parsing_timeout=None)
+        found = math_verify.parse(case.text, parsing_timeout=None)
+        if math_verify.verify(gold, found, timeout_seconds=None) != case.score:
+            wrong.add((case.text, case.right))
+    assert len(cases) >= 120
+    assert wrong == set(MATH_VERIFY_ERRS)
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,10 @@ from hogwild.team.number import only_number
 LONGEST = 2000
 """Characters of an answer that are looked at; a longer one is wrong."""
 
-_MIXED = re.compile(
-    r"[\s$]*(?P<sign>[-−–]?)\s*(?P<whole>[0-9]+)"
-    r"(?:[ ]+(?P<top>[0-9]+)/(?P<bottom>[0-9]+)|\s*\\[dt]?frac\s*\{(?P<over>[0-9]+)\}\s*\{(?P<under>[0-9]+)\})"
-    r"(?P<rest>.*)"
-)
 _THOUSANDS = re.compile(r"\{,\}|,\\!")
-_SHORT_FRACTION = re.compile(r"\\[dt]?frac\s*([0-9])\s*([0-9])")
-_LOOSE = re.compile(r",(?=[\s~$\\])|;|\n|\\\\|\\quad\b|\band\b")
+_LOOSE = re.compile(r"[,;]?\s*(?:\n|\\\\|\\q?quad\b|\band\b)\s*|,(?=[\s~$\\])|;")
 _TIGHT = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])")
+_BRACKETS = re.compile(r"^\s*(?:\\left)?(?:\\\{|[(\[])|(?:\\right)?(?:\\\}|[)\]])\s*$")
 _LOOKS = re.compile(r"\\left\b|\\right\b|\\[,;!: %$]|[\s$%~]|\\(?:text|mathrm|mbox)(?=\{)|\\displaystyle\b")
 
 
@@ -52,18 +47,11 @@ def same_numbers(answer: str, right: Sequence[str]) -> list[bool]:
 
 
 def read_number(text: str) -> Fraction | None:
-    """The one number that a text comes to, or None. Mixed numbers, too: ``1 1/2``."""
-    if len(text) > LONGEST:
-        return None
-    plain = _SHORT_FRACTION.sub(r"\\frac{\1}{\2}", _THOUSANDS.sub("", text))
+    """The one number that a text comes to, or None."""
+    number = only_number(text) if len(text) <= LONGEST else None
     try:
-        if mixed := _MIXED.fullmatch(plain):
-            part = Fraction(int(mixed["top"] or mixed["over"]), int(mixed["bottom"] or mixed["under"]))
-            if only_number("1" + mixed["rest"]) == "1":
-                return (int(mixed["whole"]) + part) * (-1 if mixed["sign"] else 1)
-        number = only_number(plain)
         return None if number is None else _fraction(number)
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError):  # more digits than Python reads, or a fraction of nothing
         return None
 
 
@@ -73,11 +61,11 @@ def split_numbers(text: str, count: int) -> list[str]:
     A comma in ``1,234`` may stand between thousands or between numbers. In order: commas before a space separate; every
     comma separates; every comma that can stand between thousands does.
     """
-    plain = _THOUSANDS.sub("", text).strip().removeprefix("(").removesuffix(")").strip()
-    loose = _LOOSE.split(plain)
+    plain = _BRACKETS.sub("", _THOUSANDS.sub("", text)).strip(" \t\n,;")
+    loose = _LOOSE.split(plain) if plain else []
     every = [part for piece in loose for part in piece.split(",")]
     tight = [part for piece in loose for part in _TIGHT.sub(lambda found: found[0].replace(",", ""), piece).split(",")]
-    ways = [[part.strip() for part in way if part.strip(" \t\n,.$")] for way in (loose, every, tight)]
+    ways = [[part.strip() for part in way] for way in (loose, every, tight)]
     return next((way for way in ways if len(way) == count), ways[-1])
 
 

@@ -28,6 +28,7 @@ _BOX_PARTS = re.compile(
 _PLACEHOLDER = re.compile(
     r"(?:insert )?(?:the |your )?(?:final )?(?:answers?|number|result)(?: here)?"
     r"|\.{2,}|…|\\[lc]?dots|\?+"
+    r"|(?P<letter>[a-z])_?1(?:, ?(?:(?P=letter)_?[0-9]+|\.{2,}|…|\\[lc]?dots))+"
 )
 _TEXT_COMMANDS = re.compile(r"\\(?:text(?:bf|it|rm)?|math(?:bf|it|rm)|emph)\b|\\[ ,;!]|\\q?quad\b")
 

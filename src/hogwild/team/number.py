@@ -1,14 +1,17 @@
-r"""Read a number as people and models write it: ``$1,234.50``, ``-3/4``, ``\frac{3}{4}``, ``1.5 \times 10^{3}``."""
+r"""Read a number as people and models write it: ``$1,234.50``, ``-3/4``, ``1 1/2``, ``\frac34``, ``2 \cdot 10^3``."""
 
 from __future__ import annotations
 
 import re
 
-# The thousands separators: comma, TeX's {,} and \, and the narrow spaces. A plain space is too often none.
+# The thousands separators: comma, TeX's {,} and ,\! and \, and the narrow spaces. A plain space is too often none.
 _NUMBER = r"""
     (?P<head> [-−–+]? \s? (?:\\?[$€£¥])? \s? [-−–]? )
-    (?: \\[dt]?frac \{(?P<top>[0-9]+)\} \{(?P<bottom>[0-9]+)\}
-    |   (?P<whole> [0-9]{1,3} (?:(?:,|\{,\}|\\,|[\u2009\u202f])[0-9]{3})+ (?![0-9]) | [0-9]+ | (?=\.[0-9]) )
+    (?: (?: (?P<ones>[0-9]{1,9}) \s*)?
+        \\[dt]?frac \s* (?: \{(?P<top>[0-9]{1,999})\} | (?P<over>[0-9]) )
+        \s* (?: \{(?P<bottom>[0-9]{1,999})\} | (?P<below>[0-9]) )
+    |   (?P<mixed> (?P<full>[0-9]{1,9}) [ ]+ (?P<part>[0-9]{1,9}) / (?P<parts>[0-9]{1,9}) )
+    |   (?P<whole> [0-9]{1,3} (?:(?:,|\{,\}|,\\!|\\,|[\u2009\u202f])[0-9]{3})+ (?![0-9]) | [0-9]+ | (?=\.[0-9]) )
         (?P<point> \.[0-9]+ )?
         (?: \s*/\s* (?P<under>[0-9]+) )?
         (?: [eE](?P<power>[-+]?[0-9]{1,4})
@@ -43,9 +46,16 @@ def only_number(text: str) -> str | None:
     if found is None:
         return None
     sign = "-" if re.search("[-−–]", found["head"]) else ""
-    if found["top"]:
-        return f"{sign}{found['top']}/{found['bottom']}"
+    if found["mixed"]:
+        return sign + _mixed(found["full"], found["part"], found["parts"])
+    if top := found["top"] or found["over"]:
+        return sign + _mixed(found["ones"], top, found["bottom"] or found["below"])
     whole = re.sub(r"[^0-9]", "", found["whole"]) or "0"
     power = found["power"] or found["braced"] or found["digit"]
     under = f"/{found['under']}" if found["under"] else ""
     return f"{sign}{whole}{found['point'] or ''}{under}{f'e{int(power)}' if power else ''}"
+
+
+def _mixed(ones: str | None, top: str, bottom: str) -> str:
+    """A fraction, with what stands before it: ``1 1/2`` is ``3/2``."""
+    return f"{int(ones) * int(bottom) + int(top)}/{bottom}" if ones else f"{top}/{bottom}"
