@@ -113,6 +113,8 @@ NUMBERS = [
     Golden("\\boxed{18\n3\n70000}", "18, 3, 70000", 3),
     Golden(r"\boxed{18,\ 3,\quad 70000}", "18, 3, 70000", 3),
     Golden(r"\boxed{a1 = 18, a2 = 3, a3 = 70000}", "18, 3, 70000", 3),
+    Golden(r"\boxed{1) 18, 2) 3, 3) 70000}", "18, 3, 70000", 3),
+    Golden(r"\boxed{Problem 1: 18, Problem 2: 4, Problem 3: 70000}", "18, 3, 70000", 2),
     Golden(r"\boxed{18, 3, 70000,}", "18, 3, 70000", 3),
     Golden(r"\boxed{18, 3}", "18, 3, 70000", 2),
     Golden(r"\boxed{18}", "18, 3, 70000", 1),

@@ -3,7 +3,7 @@ r"""Compare an answer with the right one: numbers exactly, lists of numbers one 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from hogwild.eval.formulas import verified
@@ -15,6 +15,7 @@ LONGEST = 2000
 _THOUSANDS = re.compile(r"\{,\}|,\\!")
 _LOOSE = re.compile(r"[,;]?\s*(?:\n|\\\\|\\q?quad\b|\band\b)\s*|,(?=[\s~$\\])|;")
 _TIGHT = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])")
+_LABEL = re.compile(r"^[\s(]*(?:problem|answer|a)?[ _]?(?P<number>[0-9]{1,2})[.):]+[ ~]+(?=\S)", re.IGNORECASE)
 _BRACKETS = re.compile(r"^\s*(?:\\left)?(?:\\\{|[(\[])|(?:\\right)?(?:\\\}|[)\]])\s*$")
 _LOOKS = re.compile(r"\\left\b|\\right\b|\\[,;!: %$]|[\s$%~]|\\(?:text|mathrm|mbox)(?=\{)|\\displaystyle\b")
 
@@ -41,8 +42,8 @@ def same_number(answer: str, right: str) -> bool:
 
 
 def same_numbers(answer: str, right: Sequence[str]) -> list[bool]:
-    """Of each right number, whether the list ``answer`` has the same at its place."""
-    parts = split_numbers(answer, len(right))
+    """Of each right number, whether the list ``answer`` has the same at its place; it may be numbered, as ``2. 70``."""
+    parts = [_LABEL.sub(_unlabelled(place), part) for place, part in enumerate(split_numbers(answer, len(right)), 1)]
     return [place < len(parts) and same_number(parts[place], number) for place, number in enumerate(right)]
 
 
@@ -67,6 +68,11 @@ def split_numbers(text: str, count: int) -> list[str]:
     tight = [part for piece in loose for part in _TIGHT.sub(lambda found: found[0].replace(",", ""), piece).split(",")]
     ways = [[part.strip() for part in way] for way in (loose, every, tight)]
     return next((way for way in ways if len(way) == count), ways[-1])
+
+
+def _unlabelled(place: int) -> Callable[[re.Match[str]], str]:
+    """Takes a label away where it is the one of this place: ``1.5`` is no label, and 2 none of the first."""
+    return lambda label: "" if int(label["number"]) == place else label[0]
 
 
 def _fraction(number: str) -> Fraction:
