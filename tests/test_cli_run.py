@@ -44,7 +44,7 @@ class Stage:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.team = FakeTeam()
         self.request: Request | None = None
-        monkeypatch.setattr(watch, "_open_team", self.open)
+        monkeypatch.setattr(watch, "open_team", self.open)
 
     def open(self, asked: Request) -> FakeTeam:
         self.request = asked

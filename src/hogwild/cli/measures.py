@@ -1,13 +1,21 @@
-"""``hogwild eval collaboration``: what went on in a team that has run."""
+"""``hogwild eval collaboration`` and ``hogwild eval attention``: what goes on in a team."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hogwild.cli import options as opt
+from hogwild.cli import request as req
 from hogwild.cli.bench import Json, finish
+from hogwild.errors import OptionError
+
+if TYPE_CHECKING:
+    from hogwild.bench.report import Table
+    from hogwild.engine import Engine
 
 Traces = Annotated[list[Path], typer.Argument(metavar="TRACE...", help="Files that hogwild run --trace wrote.")]
 Parts = Annotated[
@@ -16,6 +24,10 @@ Parts = Annotated[
 Together = Annotated[
     bool, typer.Option("--together", metavar="", help="As if all traces were one team, that did not see itself.")
 ]
+Layouts = Annotated[
+    str, typer.Option("--layout", "-l", metavar="A,B,..", help="combined, contiguous, interleaved; one run for each.")
+]
+Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Where pictures and figures go; files there are replaced.")]
 
 LEGEND = (
     "repeated: 4-word sequences that another had written before; explained: by how much the others' words shorten its "
@@ -27,11 +39,10 @@ def collaboration(trace: Traces, parts: Parts = 0, together: Together = False, j
     """Show who did what in a TRACE, how much of it twice, and who spoke of whom."""
     from json import dumps
 
-    from hogwild.cli.request import within
     from hogwild.eval.collaboration import measure, worker_table
     from hogwild.team.trace import read_trace
 
-    within("--parts", parts, 0)
+    req.within("--parts", parts, 0)
     read = [(str(path), read_trace(path)) for path in trace]
     if together:
         found = [(" + ".join(name for name, _ in read), measure(*(events for _, events in read), parts=parts))]
@@ -39,3 +50,66 @@ def collaboration(trace: Traces, parts: Parts = 0, together: Together = False, j
         found = [(name, measure(events, parts=parts)) for name, events in read]
     as_json = dumps([{"trace": name} | one.as_dict() for name, one in found], indent=1)
     finish([worker_table(name, one) for name, one in found], LEGEND, as_json, [], json)
+
+
+def attention(
+    task: opt.Task,
+    out: Out,
+    workers: opt.Workers = None,
+    layout: Layouts = "combined",
+    budget: opt.Budget = 128,
+    assign: opt.Assign = None,
+    part: opt.Part = None,
+    seed: opt.Seed = 0,
+    temperature: opt.Temperature = None,
+    model: opt.Model = opt.DEFAULT_MODEL,
+    device: opt.Device = "cpu",
+    dtype: opt.Dtype = None,
+) -> None:
+    """Let a team work on TASK, and see where each worker looks in each pass: the others, history, its own text.
+
+    For each layout, --out gets a picture, a CSV file with the means over layers and heads, the same as JSON lines with
+    every layer, and the trace of the run.
+    """
+    if assign and part:
+        raise OptionError("--part and --assign cannot be had together; parts given are assigned as given")
+    asked = req.Request(
+        task=req.read_task(task),
+        model=model,
+        workers=workers or 2,
+        budget=budget,
+        seed=seed,
+        sampling={} if temperature is None else {"temperature": temperature},
+        assign=tuple(part) if part else assign or "none",
+        device=device,
+        dtype=dtype,
+    )
+    requests = [replace(asked, layout=name) for name in req.split_list("--layout", layout)]
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"--out: {str(out)!r} is a file; give a folder")
+    from hogwild.bench.plot import plot_needs
+    from hogwild.cli.watch import load_engine
+
+    plot_needs([out / "attention.svg"])
+    out.mkdir(parents=True, exist_ok=True)
+    engine = load_engine(asked)
+    tables = [_observe(engine, request, out) for request in requests]
+    finish(tables, f"{out}: pictures, CSV, JSON lines, traces", "", [], False)
+
+
+def _observe(engine: Engine, request: req.Request, out: Path) -> Table:
+    """One run; what it shows, as a table."""
+    from hogwild.cli.watch import make_team
+    from hogwild.eval.gaze import Look, draw, gaze_table, save, watched
+    from hogwild.team.ask import drive
+    from hogwild.team.trace import TraceWriter
+
+    team, found = make_team(engine, request), list[Look]()
+    with engine.observe() as observer, TraceWriter(out / f"{request.layout}.trace.jsonl") as trace:
+        for event in drive(engine, watched(team, observer, found.append)):
+            trace.write(event)
+    for ending in (".csv", ".jsonl"):
+        save(found, out / (request.layout + ending))
+    title = f"{request.layout}, {engine.name}, seed {request.seed}: share of attention"
+    draw(found, title, out / f"{request.layout}.svg")
+    return gaze_table(found, f"{title} (of tokens)")

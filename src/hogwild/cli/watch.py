@@ -8,25 +8,18 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from hogwild.cli import view
 from hogwild.cli.loading import loading
 from hogwild.cli.request import Request, check_writable
 from hogwild.models.parallel import launched
-from hogwild.team import events as ev
+
+if TYPE_CHECKING:
+    from hogwild.engine import Engine
+    from hogwild.team.team import Team
 
 HINT = "Ctrl-C: answer now"
-
-
-class Runner(Protocol):
-    """What of a team this verb needs."""
-
-    def run(self) -> Iterator[ev.Event]:
-        """All events, to the end."""
-
-    def stop(self) -> None:
-        """Go to the finisher after this pass."""
 
 
 def watch(request: Request, trace: Path | None, *, json: bool, quiet: bool) -> None:
@@ -38,7 +31,7 @@ def watch(request: Request, trace: Path | None, *, json: bool, quiet: bool) -> N
         check_writable("--trace", trace)  # before the model is loaded
     if launched().rank > 0:
         trace = None  # the first process writes it
-    team = _open_team(request)
+    team = open_team(request)
     with TraceWriter(trace) if trace else nullcontext() as writer, answering_on_interrupt(team.stop):
         view.follow(team.run(), shown, writer.write if writer else None)
 
@@ -58,15 +51,25 @@ def answering_on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _open_team(request: Request) -> Runner:
+def open_team(request: Request) -> Team:
     """Load the model, fetching it first if need be, and gather the team."""
+    return make_team(load_engine(request), request)
+
+
+def load_engine(request: Request) -> Engine:
+    """Load the model of a request, with a bar on the terminal."""
     with loading(request.model) as progress:
         from hogwild.engine import Engine
-        from hogwild.sampling import Sampling
-        from hogwild.team.team import Team
 
         shared = launched().size > 1
-        engine = Engine.load(request.model, progress=progress, tensor_parallel=shared, **request.engine_options())
+        return Engine.load(request.model, progress=progress, tensor_parallel=shared, **request.engine_options())
+
+
+def make_team(engine: Engine, request: Request) -> Team:
+    """The team that a request asks for."""
+    from hogwild.sampling import Sampling
+    from hogwild.team.team import Team
+
     options: dict[str, Any] = request.team_options()
     if request.sampling:
         options["sampling"] = replace(Sampling.from_generation_config(engine.generation_config), **request.sampling)
