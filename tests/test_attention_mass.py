@@ -79,29 +79,29 @@ def test_ragged_rows_look_where_a_sum_from_scratch_says(family: str) -> None:
     engine.prefill([common], some_tokens(30))
     tokens = some_tokens(14, seed=2)
     rows = [Row([common, b, c, a], tokens[:5]), Row([c, common, a, b], tokens[5:13]), Row([b, a, c], tokens[13:])]
-    with engine.observe() as observer:
+    with engine.watch() as watcher:
         engine.forward(rows)
         engine.forward(rows)
-    for place, gaze in enumerate(observer.last):
+    for place, gaze in enumerate(watcher.last):
         expected = torch.stack([layer[place] for layer in sums.layers])
         found = torch.cat([gaze.weights, gaze.sinks[:, None]], 1)
         assert found.shape == (len(engine.pool.layers), sum(gaze.lengths) + 1)
         torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(found.sum(1), torch.ones(len(found)))
         assert gaze.view == tuple(rows[place].view)
-    assert bool((observer.last[0].sinks > 0).all()) == (family == "GPT-OSS")
+    assert bool((watcher.last[0].sinks > 0).all()) == (family == "GPT-OSS")
 
 
 @pytest.mark.parametrize("family", ["Llama", "Gemma 3", "Qwen3"])
 def test_one_worker_looks_where_the_model_itself_does(family: str) -> None:
     engine = tiny_engine(family)
     tokens, blocks, first = some_tokens(40), [], 0
-    with engine.observe() as observer:
+    with engine.watch() as watcher:
         for count in (20, 1, 11, 8):
             blocks.append(engine.block())
             engine.forward([Row(blocks, tokens[first : first + count])])
             first += count
-    (gaze,) = observer.last
+    (gaze,) = watcher.last
     engine.model.set_attn_implementation("eager")
     with torch.inference_mode():
         attentions = engine.model(input_ids=torch.tensor([tokens]), output_attentions=True, use_cache=False).attentions
@@ -119,9 +119,9 @@ def test_logits_are_what_they_are_without(options: dict[str, str]) -> None:
         rows = [Row([a, b], some_tokens(9)), Row([b, a], some_tokens(4, seed=1))]
         if not watch:
             return engine.forward(rows, all_positions=True)
-        with engine.observe() as observer:
+        with engine.watch() as watcher:
             found = engine.forward(rows, all_positions=True)
-            assert [gaze.lengths for gaze in observer.last] == [(4, 9), (9, 4)]
+            assert [gaze.lengths for gaze in watcher.last] == [(4, 9), (9, 4)]
         return found
 
     engine = tiny_engine("Qwen2", **options)
@@ -138,8 +138,8 @@ def test_runs_must_fill_the_view() -> None:
 
 
 def test_nothing_was_seen_before_the_first_pass() -> None:
-    with tiny_engine().observe() as observer:
-        assert observer.last == []
+    with tiny_engine().watch() as watcher:
+        assert watcher.last == []
 
 
 # Teams.
@@ -148,8 +148,8 @@ def test_nothing_was_seen_before_the_first_pass() -> None:
 def looked(engine: Engine, folder: Path, **options: object) -> tuple[list[Look], list[Event]]:
     found = list[Look]()
     team = Team(engine, "What now?", prompt=str(prompt_folder(folder)), answer_tokens=4, **options)  # type: ignore[arg-type]
-    with engine.observe() as observer:
-        told = list(drive(engine, watched(team, observer, found.append)))
+    with engine.watch() as watcher:
+        told = list(drive(engine, watched(team, watcher, found.append)))
     return found, told
 
 

@@ -105,8 +105,8 @@ def _observe(engine: Engine, request: req.Request, out: Path) -> Table:
     from hogwild.team.trace import TraceWriter
 
     team, found = make_team(engine, request), list[Look]()
-    with engine.observe() as observer, TraceWriter(out / f"{request.layout}.trace.jsonl") as trace:
-        for event in drive(engine, watched(team, observer, found.append)):
+    with engine.watch() as watcher, TraceWriter(out / f"{request.layout}.trace.jsonl") as trace:
+        for event in drive(engine, watched(team, watcher, found.append)):
             trace.write(event)
     for ending in (".csv", ".jsonl"):
         save(found, out / (request.layout + ending))

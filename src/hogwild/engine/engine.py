@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hogwild.attention import Observer, choose_attention
+from hogwild.attention import Watcher, choose_attention
 from hogwild.cache import Block, Pool
 from hogwild.cache.pool import slot_bytes
 from hogwild.engine import passes
@@ -188,17 +188,17 @@ class Engine:
             self.pool = kept
 
     @contextmanager
-    def observe(self) -> Iterator[Observer]:
-        """Inside, ``observer.last`` tells where the last token of each row of the last pass looked (`Gaze`).
+    def watch(self) -> Iterator[Watcher]:
+        """Inside, ``watcher.last`` tells where the last token of each row of the last pass looked (`Gaze`).
 
         A diagnostic: the logits are what they are without, and a pass takes about as long again. Passes are not
         recorded as CUDA graphs meanwhile. Of a model that several processes share, it is this one's heads.
         """
         function, fixed = self.attention, self._fixed
-        observer = Observer(function)
-        self.attention, self._fixed = observer, None
+        watcher = Watcher(function)
+        self.attention, self._fixed = watcher, None
         try:
-            yield observer
+            yield watcher
         finally:
             self.attention, self._fixed = function, fixed
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
 
-from hogwild.attention import Gaze, Observer
+from hogwild.attention import Gaze, Watcher
 from hogwild.bench.report import Table
 from hogwild.engine import Row
 from hogwild.team.ask import Ask, Play
@@ -56,8 +56,8 @@ class Look:
         }
 
 
-def watched(team: Team, observer: Observer, seen: Callable[[Look], None]) -> Play[None]:
-    """The team's play, which also tells ``seen`` where its workers look. Drive it inside ``engine.observe()``."""
+def watched(team: Team, watcher: Watcher, seen: Callable[[Look], None]) -> Play[None]:
+    """The team's play, which also tells ``seen`` where its workers look. Drive it inside ``engine.watch()``."""
     play, answer, error = team.play(), None, None
     try:
         while True:
@@ -71,7 +71,7 @@ def watched(team: Team, observer: Observer, seen: Callable[[Look], None]) -> Pla
                 error = raised
             else:
                 if isinstance(happened, Ask) and happened.logits:
-                    for look in looks(team, happened.rows, observer.last):
+                    for look in looks(team, happened.rows, watcher.last):
                         seen(look)
     except StopIteration:
         return

@@ -41,7 +41,7 @@ class Gaze:
         return torch.stack([part.sum(1) for part in parts], 1)
 
 
-class Observer:
+class Watcher:
     """An attention function that does what another one does, and keeps where the rows of the last pass looked."""
 
     def __init__(self, function: AttentionFunction) -> None:
