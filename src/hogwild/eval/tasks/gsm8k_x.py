@@ -59,8 +59,8 @@ def _join(questions: Sequence[Problem]) -> Problem:
     answers = [each.answer for each in questions]
     box = ", ".join(f"a{place}" for place in range(1, len(parts) + 1))
     question = (
-        f"Solve these {len(parts)} problems. Each answer is a number. When all are solved, give the {len(parts)} answers in "
-        f"one box, in the order of the problems, with commas between them: \\boxed{{{box}}}. Write no other box.\n\n"
+        f"Solve these {len(parts)} problems. Each answer is a number. When all are solved, give the {len(parts)} answers "
+        f"in one box, in the order of the problems, with commas between them: \\boxed{{{box}}}. Write no other box.\n\n"
         + "\n\n".join(parts)
     )
     number = "+".join(each.id.removeprefix("gsm8k/") for each in questions)
