@@ -58,11 +58,12 @@ def _join(questions: Sequence[Problem]) -> Problem:
     parts = [f"Problem {place}: {each.question}" for place, each in enumerate(questions, 1)]
     answers = [each.answer for each in questions]
     box = ", ".join(f"a{place}" for place in range(1, len(parts) + 1))
+    count = len(parts)
     question = (
-        f"Solve these {len(parts)} problems. Each answer is a number. When all are solved, give the {len(parts)} answers "
-        f"in one box, in the order of the problems, with commas between them: \\boxed{{{box}}}. Write no other box.\n\n"
+        f"Solve these {count} problems. Each answer is a number. When all are solved, give the {count} answers in one "
+        f"box, in the order of the problems, with commas between them: \\boxed{{{box}}}. Write no other box.\n\n"
         + "\n\n".join(parts)
     )
     number = "+".join(each.id.removeprefix("gsm8k/") for each in questions)
-    name = f"gsm8k-x{len(parts)}/{number}"
+    name = f"gsm8k-x{count}/{number}"
     return Problem(name, question, ", ".join(answers), "boxed", parts, meta={"answers": answers})
