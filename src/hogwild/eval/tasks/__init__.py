@@ -11,7 +11,10 @@ from hogwild.eval.problem import Task
 from hogwild.eval.tasks.aime import aime
 from hogwild.eval.tasks.gsm8k import gsm8k
 from hogwild.eval.tasks.gsm8k_x import gsm8k_x
+from hogwild.eval.tasks.humaneval import humaneval
+from hogwild.eval.tasks.jsonl import jsonl
 from hogwild.eval.tasks.limo import limo
+from hogwild.eval.tasks.livecodebench import livecodebench
 from hogwild.eval.tasks.math500 import math500
 from hogwild.eval.tasks.olympiadbench import olympiadbench
 from hogwild.eval.tasks.parts import parts
@@ -37,10 +40,13 @@ _KINDS: Sequence[_Kind] = (
     _Kind("olympiadbench", "olympiadbench", olympiadbench, "problems of olympiads; the answer is a formula"),
     _Kind("aime", "aime", aime, "problems of the AIME; the answer is a whole number up to 999"),
     _Kind("limo", "limo", limo, "problems chosen to teach reasoning; the answer is a formula"),
+    _Kind("humaneval", "humaneval", humaneval, "Python functions; their tests run here (--allow-code-execution)"),
+    _Kind("livecodebench", "livecodebench", livecodebench, "programs of contests; their tests run here"),
     _Kind("parts[-independent-K]", "parts(-independent-[0-9]{1,4})?", parts, "K small questions, generated; K is 6"),
     _Kind("parts-chain-K", "parts-chain-[0-9]{1,4}", parts, "generated: each part needs the result of the one before"),
     _Kind("parts-search-K", "parts-search-[0-9]{1,4}", parts, "generated: K sums, of which one is the answer"),
     _Kind("parts-trap-K", "parts-trap-[0-9]{1,4}", parts, "generated: one long part that all want to do, and others"),
+    _Kind("jsonl:FILE", "jsonl:.+", jsonl, "your own: question and answer, one JSON object a line"),
 )
 
 
