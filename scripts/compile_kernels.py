@@ -25,13 +25,12 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from hogwild.attention import triton_kernel
-from hogwild.attention.tables import SPLIT_FIELDS
 from hogwild.attention.triton_path import MERGED_AT_ONCE, padded, rows_of, tile_of, warps_of
 from hogwild.geometry import Layer
 
 NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 SIZES = [(64, 64), (80, 80), (96, 96), (128, 128), (192, 128), (256, 256)]
-INTEGERS = ("query_head_stride", "query_token_stride", "slots", "entries", "window", "split_count")
+INTEGERS = ("query_head_stride", "query_token_stride", "slots", "entries", "window")
 
 
 def compiled(kernel: Any, types: dict[str, str], constants: dict[str, Any], target: int, warps: int) -> Any:
@@ -61,9 +60,9 @@ def attend(layer: Layer, dtype: torch.dtype, tokens: int, target: int, eight: bo
 
 def merge(layer: Layer, dtype: torch.dtype, target: int) -> Any:
     """The second kernel for one shape."""
-    types = {"mixed": "*fp32", "peaks": "*fp32", "sums": "*fp32", "splits": "*i32", "sinks": f"*{NAMES[dtype]}"}
-    types |= {"out": f"*{NAMES[dtype]}", "split_count": "i32", "entries": "i32"}
-    constants = {"FIELDS": SPLIT_FIELDS, "HEADS": layer.heads, "GROUP": layer.group, "SINKS": True}
+    types = {"mixed": "*fp32", "peaks": "*fp32", "sums": "*fp32", "merged": "*i32", "borders": "*i32"}
+    types |= {"sinks": f"*{NAMES[dtype]}", "out": f"*{NAMES[dtype]}", "entries": "i32"}
+    constants = {"HEADS": layer.heads, "GROUP": layer.group, "SINKS": True}
     constants |= {"VALUE_DIM": layer.value_dim, "VALUE_PAD": padded(layer.value_dim), "AT_ONCE": MERGED_AT_ONCE}
     return compiled(triton_kernel.merge_splits, types, constants, target, 4)
 

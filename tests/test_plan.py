@@ -15,12 +15,13 @@ from hogwild.attention.plan import Span
 from hogwild.cache import Block, Pool
 from hogwild.cache.pool import slot_bytes
 from hogwild.geometry import Layer, Rotary
-from test_pool import CPU, written
+from test_pool import written
+from tiny import DEVICE
 
 HALF = torch.tensor([1.0, 0.4, 0.1, 0.02], dtype=torch.float64)
 FULL = torch.logspace(0, -3, 8, dtype=torch.float64)
 BASE = Layer(heads=4, kv_heads=2, key_dim=16, value_dim=16, scale=0.7, rotary=Rotary(FULL, "half"))
-SINKS = torch.tensor([0.5, -1.0, 2.0, 0.0], dtype=torch.float64)
+SINKS = torch.tensor([0.5, -1.0, 2.0, 0.0], dtype=torch.float64, device=DEVICE)
 LAYERS = {
     "plain": BASE,
     "interleaved": replace(BASE, rotary=Rotary(FULL, "interleaved")),
@@ -80,13 +81,13 @@ def case(
 ) -> Case:
     """Blocks of ``lengths`` tokens; each row has a view (numbers of blocks) and how many tokens of the last are new."""
     memory = 200 * page_size * slot_bytes([layer], dtype)
-    pool = Pool([layer], memory, dtype=dtype, device=CPU, max_positions=100_000, page_size=page_size)
+    pool = Pool([layer], memory, dtype=dtype, device=DEVICE, max_positions=100_000, page_size=page_size)
     blocks = [written(pool, length, seed) for seed, length in enumerate(lengths)]
     readings = [Reading(tuple(blocks[n] for n in view), tuple(lengths[n] for n in view), new) for view, new in rows]
     slots = torch.cat([blocks[view[-1]].slots(lengths[view[-1]] - new, lengths[view[-1]]) for view, new in rows])
     plan = Plan(readings, slots)
     generator = torch.Generator().manual_seed(9)
-    query = torch.randn(layer.heads, plan.tokens, layer.key_dim, generator=generator).to(dtype)
+    query = torch.randn(layer.heads, plan.tokens, layer.key_dim, generator=generator).to(DEVICE, dtype)
     return Case(layer, pool, plan, query, blocks)
 
 

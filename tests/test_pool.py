@@ -33,7 +33,8 @@ def written(where: Pool, count: int, seed: int = 0) -> Block:
     block, generator = Block(where), torch.Generator().manual_seed(seed)
     slots = block.reserve(count)
     for tensor in (*where.keys, *where.values):
-        tensor[:, slots] = torch.randn(tensor.shape[0], count, tensor.shape[2], generator=generator).to(where.dtype)
+        random = torch.randn(tensor.shape[0], count, tensor.shape[2], generator=generator)
+        tensor[:, slots] = random.to(tensor)
     block.commit(range(count))
     return block
 

@@ -31,7 +31,7 @@ from hogwild.engine.selftest import largest_difference
 from hogwild.errors import ModelUnsupported
 from hogwild.geometry import Layer, Rotary
 from test_plan import BASE, LAYERS, RAGGED, Case, any_rows, case
-from tiny import chain_difference, some_tokens, tiny_engine
+from tiny import DEVICE, chain_difference, some_tokens, tiny_engine
 
 LENGTHS = [40, 5, 17, 33]
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,8 +48,8 @@ def assert_exact(made: Case, splits: int = 5) -> None:
     assert float((ours.double() - theirs.double()).abs().max()) <= allowed
 
 
-def test_these_tests_run_in_the_interpreter() -> None:
-    assert INTERPRETED
+def test_these_tests_run_in_the_interpreter_or_on_a_card() -> None:
+    assert (DEVICE.type == "cpu") == INTERPRETED
 
 
 @pytest.mark.parametrize("kind", LAYERS)
@@ -72,7 +72,7 @@ def test_triton_equals_the_reference_for_any_rows(data: st.DataObject) -> None:
     window = None if layer.window is None else data.draw(st.integers(1, 60))
     layer = replace(layer, heads=layer.kv_heads * data.draw(st.sampled_from([1, 2, 3, 7])), window=window)
     if layer.sinks is not None:
-        layer = replace(layer, sinks=torch.linspace(-2, 3, layer.heads))
+        layer = replace(layer, sinks=torch.linspace(-2, 3, layer.heads, device=DEVICE))
     lengths, rows = any_rows(data, 50, most_blocks=5)
     made = case(layer, lengths, rows, torch.float32, data.draw(st.sampled_from([16, 32])))
     assert_exact(made, data.draw(st.integers(1, 9)))

@@ -5,6 +5,7 @@ Their weights are drawn wide enough to make attention sharp: what it reads, and 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,9 @@ from hogwild.attention import reference_attention
 from hogwild.engine import Block, Engine, Row
 from hogwild.engine.selftest import largest_difference, plain_logits
 from hogwild.geometry import Layer
+
+DEVICE = torch.device(os.environ.get("HOGWILD_TEST_DEVICE", "cpu"))
+"""Where the tests of attention for GPUs run: CONTRIBUTING.md says how to run them on a card."""
 
 VOCAB, WINDOW = 200, 16
 BASE: dict[str, Any] = {
@@ -171,7 +175,7 @@ ATTENTION = ("plain", "fused") if native.library() is not None else ("plain",)
 
 def tiny_engine(name: str = "Llama", **options: Any) -> Engine:
     """An engine on a tiny model, checked by the self-test, with a pool of 4 MB."""
-    return Engine.load(tiny_model(name), **{"kv_memory": 1 << 22, **options})
+    return Engine.load(tiny_model(name), **{"kv_memory": 1 << 22, "device": str(DEVICE), **options})
 
 
 def some_tokens(count: int, seed: int = 0) -> list[int]:

@@ -49,6 +49,17 @@ class Rotary:
             return self.start + j, self.start + j + half
         return self.start + 2 * j, self.start + 2 * j + 1
 
+    def signed(self, head_dim: int) -> tuple[Tensor, Tensor]:
+        """What each dim turns by in a position, with the sign of its partner's share: float64 [D]; and ``swap`` [D].
+
+        The rotation by p is so ``x * cos(p * turns) + x[..., swap] * sin(p * turns)``; what is not rotated has 0.
+        """
+        first, second = self.pairs()
+        turns, swap = torch.zeros(head_dim, dtype=torch.float64), torch.arange(head_dim)
+        turns[first], turns[second] = -self.inv_freq, self.inv_freq
+        swap[first], swap[second] = second, first
+        return turns, swap
+
     def rotation(self, offsets: Tensor, head_dim: int, dtype: torch.dtype, device: torch.device) -> Rotation:
         """Rotations by ``offsets`` [N] positions (any integers). Angles are float64, whatever ``dtype`` is."""
         angles = offsets.double()[:, None] * self.inv_freq[None, :]  # [N, R/2]

@@ -43,7 +43,7 @@ def choose_attention(
     if name == "varlen":
         from hogwild.attention.varlen import VarlenAttention, activate
 
-        activate(device, dtype)
+        activate(device, dtype)  # before the function is imported, which older PyTorch has not
         return VarlenAttention()
     return plain_attention
 

@@ -122,6 +122,7 @@ class Plan:
     Attributes: ``positions`` [T], each token's offset in its own block, which is what the model is given;
     ``slots`` [T], where its key and value go; ``pair_tokens`` [P] and ``pair_offsets`` [P], the token and the
     extra rotation of each pair; ``rotates``, whether any of these is not 0; ``readings``, the rows themselves;
+    ``on_cpu``, positions and slots where they were made (the others, but for ``pair_offsets``, are on ``device``);
     ``bounds`` [rows + 1], where the tokens of each row begin; ``readers``, the blocks that are read, in the order of
     their pairs; ``places`` [P], where the token stands, counted from the block's first one; ``ends`` [P], one past the
     last offset of its block that the token sees, 0 where it does not read it (both int64, without any window);
@@ -130,11 +131,10 @@ class Plan:
 
     def __init__(self, readings: Sequence[Reading], slots: Tensor) -> None:
         self.readings = tuple(readings)
-        self.slots = slots
-        self.device = slots.device
+        self.device = readings[0].view[-1].pool.device
         self.bounds = [0, *accumulate(row.count for row in readings)]  # of each row's tokens
         own = [np.arange(row.lengths[-1] - row.count, row.lengths[-1]) for row in readings]
-        self.positions = torch.from_numpy(np.concatenate(own)).to(self.device)
+        self.on_cpu = (torch.from_numpy(np.concatenate(own)), slots.cpu())
         self.readers = list[Readers]()
         self._lay_pairs(own)
         self._sights: dict[int | None, Sight] = {}
@@ -145,6 +145,21 @@ class Plan:
     def tokens(self) -> int:
         """T, the number of new tokens."""
         return self.bounds[-1]
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """See `Plan`; as the next two, copied to the device when first asked for."""
+        return self.on_cpu[0].to(self.device)
+
+    @cached_property
+    def slots(self) -> Tensor:
+        """See `Plan`."""
+        return self.on_cpu[1].to(self.device)
+
+    @cached_property
+    def pair_tokens(self) -> Tensor:
+        """See `Plan`."""
+        return self._pair_tokens.to(self.device)
 
     def _lay_pairs(self, own: list[np.ndarray]) -> None:
         """Number the pairs block by block. ``own`` are the offsets of each row's tokens in their own block."""
@@ -170,7 +185,7 @@ class Plan:
                 is_own = index == len(reading.view) - 1
                 self.ends[pairs] = own[row] + 1 if is_own else reading.lengths[index]
             first_pair += last - first
-        self.pair_tokens = torch.from_numpy(tokens).to(self.device)
+        self._pair_tokens = torch.from_numpy(tokens)
         self.pair_offsets = torch.from_numpy(extra)
         self.rotates = bool(extra.any())
 

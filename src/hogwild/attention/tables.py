@@ -4,7 +4,7 @@ A *pair* is a (token, block): the tokens of all rows that read a block, from the
 pairs, so that a kernel finds pair and token by adding. A *split* is a part of a block's pages that one program reads
 for all pairs of the block; an *entry* is what a split leaves behind for one pair, to be merged.
 
-Legend: T new tokens, P pairs, S splits, N pages, U different extra rotations.
+Legend: T new tokens, P pairs, S splits, E entries, N pages, U different extra rotations.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ FIRST_PAGE, BEGIN, END, FIRST_TOKEN, TOKENS, FIRST_PAIR, FIRST_ENTRY, SPLIT_FIEL
 exclusive), its tokens, its first pair and its first entry."""
 
 
+MANY = 1 << 30
+"""More tokens than a pass has."""
+
+
 @dataclass(frozen=True)
 class Tables:
     """The tables of one pass, on the CPU. They hold for every layer, whatever its window."""
@@ -36,11 +40,13 @@ class Tables:
     offsets: npt.NDArray[np.int64]  # [U], in positions
     places: Ints  # [P], where the token stands, in offsets of the block: a window of w shows places - w + 1 and after
     ends: Ints  # [P], one past the last visible offset; where a token does not read the block: 0
+    merged: Ints  # [E], the entries, those of each token together
+    borders: Ints  # [T + 1], where in `merged` those of each token begin
 
     @property
     def entries(self) -> int:
         """How many entries all splits leave behind."""
-        return int(self.splits[:, TOKENS].sum())
+        return len(self.merged)
 
     @property
     def most_tokens(self) -> int:
@@ -53,12 +59,19 @@ class Tables:
         return bool(self.offsets.any())
 
 
-def make_tables(plan: Plan, wanted_splits: int) -> Tables:
-    """The tables of ``plan``, with about ``wanted_splits`` splits: at least one a block, and no more than that more."""
+def make_tables(plan: Plan, wanted_splits: int, tile_tokens: int = MANY) -> Tables:
+    """The tables of ``plan``, with about ``wanted_splits`` splits: at least one a block, and no more than that more.
+
+    A program takes ``tile_tokens`` tokens at a time: where more read a block, more programs read it, and they count in
+    the work that is dealt out. So there are at most P + wanted_splits * tile_tokens entries.
+    """
     size = plan.readers[0].block.pool.page_size
     lengths = seen_lengths(plan)
     page_counts = [-(-length // size) for length in lengths]
-    pages_a_split = max(1, -(-sum(page_counts) // wanted_splits))
+    work = sum(
+        count * -(-readers.tokens // tile_tokens) for readers, count in zip(plan.readers, page_counts, strict=True)
+    )
+    pages_a_split = max(1, -(-work // wanted_splits))
     splits, first_page, first_entry = list[list[int]](), 0, 0
     for readers, length, count in zip(plan.readers, lengths, page_counts, strict=True):
         for page in range(0, count, pages_a_split):
@@ -66,16 +79,20 @@ def make_tables(plan: Plan, wanted_splits: int) -> Tables:
             splits.append([first_page, begin, end, readers.first_token, readers.tokens, readers.pair, first_entry])
             first_entry += readers.tokens
         first_page += count
+    table = np.array(splits, dtype=np.int32)
+    tokens = np.concatenate([np.arange(first, first + count) for first, count in table[:, [FIRST_TOKEN, TOKENS]]])
     offsets, turns = np.unique(plan.pair_offsets.numpy(), return_inverse=True)
     return Tables(
         tokens=plan.tokens,
         page_size=size,
         pages=np.concatenate([page_numbers(r.block, length) for r, length in zip(plan.readers, lengths, strict=True)]),
-        splits=np.array(splits, dtype=np.int32),
+        splits=table,
         turns=turns.astype(np.int32),
         offsets=offsets,
         places=plan.places.astype(np.int32),
         ends=plan.ends.astype(np.int32),
+        merged=np.argsort(tokens, kind="stable").astype(np.int32),
+        borders=np.concatenate([[0], np.cumsum(np.bincount(tokens, minlength=plan.tokens))]).astype(np.int32),
     )
 
 

@@ -176,25 +176,24 @@ def attend_splits(  # noqa: C901, PLR0915
     tl.store(sums + entry, total, mask=real)
 
 
-@triton.jit(do_not_specialize=["entries", "split_count"])
+@triton.jit(do_not_specialize=["entries"])
 def merge_splits(
     mixed,  # [K, entries, G, V] float32
     peaks,  # [K, entries, G] float32
     sums,  # [K, entries, G] float32
-    splits,  # [S, FIELDS] int32
+    merged,  # [E] int32
+    borders,  # [T + 1] int32
     sinks,  # [H], read only where SINKS
     out,  # out: [T, H, V]
-    split_count,
     entries,
-    FIELDS: tl.constexpr,
     HEADS: tl.constexpr,
     GROUP: tl.constexpr,
     VALUE_DIM: tl.constexpr,
     VALUE_PAD: tl.constexpr,
     SINKS: tl.constexpr,
-    AT_ONCE: tl.constexpr,  # splits in a tile
+    AT_ONCE: tl.constexpr,  # entries in a tile
 ):
-    """One token and one query head, all splits that hold a part of it: grid (T, H). A token with no part is 0."""
+    """One token and one query head, all entries of it: grid (T, H). A token with none is 0."""
     token = tl.program_id(0)
     head = tl.program_id(1)
     kv_head = head // GROUP
@@ -206,14 +205,12 @@ def merge_splits(
     if SINKS:
         peak = tl.load(sinks + head).to(tl.float32) * LOG2_E
         total += 1.0
-    for first in range(0, split_count, AT_ONCE):
+    end = tl.load(borders + token + 1)
+    for first in range(tl.load(borders + token), end, AT_ONCE):
         number = first + tl.arange(0, AT_ONCE)
-        split = splits + number * FIELDS
-        real = number < split_count
-        own = token - tl.load(split + 3, mask=real, other=0)
-        real &= (own >= 0) & (own < tl.load(split + 4, mask=real, other=0))
-        first_entry = tl.load(split + 6, mask=real, other=0)
-        entry = (kv_head.to(tl.int64) * entries + first_entry + own) * GROUP + head % GROUP
+        real = number < end
+        own = tl.load(merged + number, mask=real, other=0)
+        entry = (kv_head.to(tl.int64) * entries + own) * GROUP + head % GROUP
         part_peak = tl.load(peaks + entry, mask=real, other=float("-inf"))
         part_sum = tl.load(sums + entry, mask=real, other=0.0)
         part = tl.load(

@@ -5,15 +5,18 @@ Legend: see `hogwild.attention.tables`; H query heads, K KV heads, G = H / K, D 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 
+import numpy as np
 import torch
 import triton
 from torch import Tensor
 
 from hogwild.attention.plan import Plan
-from hogwild.attention.tables import SPLIT_FIELDS, Tables, make_tables
+from hogwild.attention.tables import SPLIT_FIELDS, Ints, Tables, make_tables
 from hogwild.attention.triton_kernel import INTERPRETED, attend_splits, merge_splits
 from hogwild.cache.int8 import SCALE_BYTES
 from hogwild.errors import ModelUnsupported
@@ -34,6 +37,7 @@ WARP_NUMBERS = 64 * 64
 """Numbers of a tile from which on a program has 8 warps: with 4, the compiler runs out of registers and spills."""
 
 MERGED_AT_ONCE = 16
+ALIGNED = 4  # int32 in 16 bytes
 LARGEST_HEAD = 256
 SMALLEST_PAGE = 16  # the least that Triton multiplies
 
@@ -54,11 +58,13 @@ class Turns:
 class DeviceTables:
     """What the kernels need of a pass. The sizes may be larger than the pass: a split with no token does nothing."""
 
-    pages: Tensor  # [N] int32, and so the next four
+    pages: Tensor  # [N] int32, and so the next six
     splits: Tensor  # [S, SPLIT_FIELDS]
     turns: Tensor  # [P]
     places: Tensor  # [P]
     ends: Tensor  # [P]
+    merged: Tensor  # [E]
+    borders: Tensor  # [T + 1]
     rotations: dict[Kind, Turns]
     page_size: int
     entries: int
@@ -71,11 +77,18 @@ def kind_of(layer: Layer) -> Kind | None:
     return None if layer.rotary is None else (layer.rotary, layer.key_dim)
 
 
-def make_turns(kind: Kind, offsets: Tensor, device: torch.device) -> Turns:
-    """The rotations of one kind by ``offsets`` [U]."""
-    rotary, head_dim = kind
-    made = rotary.rotation(offsets, head_dim, torch.float32, device)
-    return Turns(made.cos, made.sin, made.swap.int())
+class Turner:
+    """Makes the rotations of one kind, where its frequencies are; the angles are float64."""
+
+    def __init__(self, kind: Kind, device: torch.device) -> None:
+        rotary, head_dim = kind
+        turns, swap = rotary.signed(head_dim)
+        self._turns, self._swap = turns.to(device), swap.int().to(device)
+
+    def __call__(self, offsets: Tensor) -> Turns:
+        """The rotations by ``offsets`` [U], which are on the same device."""
+        angles = offsets.double()[:, None] * self._turns
+        return Turns(angles.cos().float(), angles.sin().float(), self._swap)
 
 
 class TritonAttention:
@@ -87,37 +100,61 @@ class TritonAttention:
 
     def __init__(self, splits: int | None = None) -> None:
         self._splits = splits
+        self._turners = dict[Kind, Turner]()
 
     def __call__(self, query: Tensor, layer: Layer, keys: Tensor, values: Tensor, plan: Plan) -> Tensor:
         """Attend from ``query`` [H, T, D] to ``keys`` [K, slots, D] and ``values`` [K, slots, V]; gives [T, H, V]."""
         if type(self) not in plan.shared:
-            tables = make_tables(plan, self._splits or splits_wanted(layer, plan.tokens, query.device))
+            tables = make_tables(plan, self._splits or splits_wanted(layer, query.device), tile_tokens(layer))
             plan.shared[type(self)] = (tables, to_device(tables, {}, query.device))
         tables, ready = plan.shared[type(self)]
         kind = kind_of(layer)
         if kind is not None and kind not in ready.rotations and tables.rotates:
-            ready.rotations[kind] = make_turns(kind, torch.from_numpy(tables.offsets), query.device)
+            if kind not in self._turners:
+                self._turners[kind] = Turner(kind, query.device)
+            ready.rotations[kind] = self._turners[kind](torch.from_numpy(tables.offsets).to(query.device))
         check_supported(layer, query, keys, ready.page_size)
         return launch(query, layer, keys, values, ready)
 
 
 def to_device(tables: Tables, rotations: dict[Kind, Turns], device: torch.device) -> DeviceTables:
     """The tables on the device, in one copy."""
-    parts = [tables.pages, tables.splits.reshape(-1), tables.turns, tables.places, tables.ends]
-    together = torch.cat([torch.from_numpy(part) for part in parts]).to(device)
-    pages, splits, turns, places, ends = together.split([part.size for part in parts])
+    parts = numbers_of(tables)
+    firsts = borders_of([part.size for part in parts])
+    together = np.zeros(firsts[-1], dtype=np.int32)
+    for first, part in zip(firsts, parts, strict=False):
+        together[first : first + part.size] = part
+    copied = torch.from_numpy(together).to(device)
+    pages, splits, *others = (copied[first : first + part.size] for first, part in zip(firsts, parts, strict=False))
+    turns, places, ends, merged, borders = others
     return DeviceTables(
         pages=pages,
         splits=splits.view(-1, SPLIT_FIELDS),
         turns=turns,
         places=places,
         ends=ends,
+        merged=merged,
+        borders=borders,
         rotations=rotations,
         page_size=tables.page_size,
         entries=tables.entries,
         most_tokens=tables.most_tokens,
         rotates=tables.rotates,
     )
+
+
+def numbers_of(tables: Tables) -> tuple[Ints, ...]:
+    """All int32 of the tables, in the order in which `DeviceTables` has them."""
+    splits = tables.splits.reshape(-1)
+    return tables.pages, splits, tables.turns, tables.places, tables.ends, tables.merged, tables.borders
+
+
+def borders_of(sizes: Sequence[int]) -> list[int]:
+    """Where tables of these sizes begin in one run of int32, and where the last one ends.
+
+    Each begins at a multiple of 16 bytes, as Triton compiles anew for addresses that are none.
+    """
+    return [0, *accumulate(-(-size // ALIGNED) * ALIGNED for size in sizes)]
 
 
 def supports(layer: Layer, dtype: torch.dtype) -> bool:
@@ -144,10 +181,14 @@ def check_supported(layer: Layer, query: Tensor, keys: Tensor, page_size: int) -
         )
 
 
-def splits_wanted(layer: Layer, tokens: int, device: torch.device) -> int:
+def splits_wanted(layer: Layer, device: torch.device) -> int:
     """As many splits as give each processor of the device `PROGRAMS` programs."""
-    tiles = -(-tokens * layer.group // MOST_ROWS)
-    return max(1, PROGRAMS * _processors(device) // (layer.kv_heads * tiles))
+    return max(1, PROGRAMS * _processors(device) // layer.kv_heads)
+
+
+def tile_tokens(layer: Layer) -> int:
+    """How many tokens a program takes at a time."""
+    return max(1, MOST_ROWS // layer.group)
 
 
 @cache
@@ -167,8 +208,7 @@ def launch(query: Tensor, layer: Layer, keys: Tensor, values: Tensor, tables: De
     kind = kind_of(layer)
     turns = tables.rotations[kind] if tables.rotates and kind is not None else None
     rows = rows_of(layer, tables.most_tokens, query.dtype)
-    split_count = tables.splits.shape[0]
-    attend_splits[(split_count, layer.kv_heads, -(-tables.most_tokens * group // rows))](
+    attend_splits[(tables.splits.shape[0], layer.kv_heads, -(-tables.most_tokens * group // rows))](
         query,
         keys,
         values,
@@ -200,12 +240,11 @@ def launch(query: Tensor, layer: Layer, keys: Tensor, values: Tensor, tables: De
         mixed,
         peaks,
         sums,
-        tables.splits,
+        tables.merged,
+        tables.borders,
         peaks if layer.sinks is None else layer.sinks.to(query.device),
         out,
-        split_count,
         tables.entries,
-        FIELDS=SPLIT_FIELDS,
         HEADS=heads,
         GROUP=group,
         VALUE_DIM=layer.value_dim,

@@ -147,8 +147,10 @@ def check_layer(layer: Layer) -> None:
 
 def activate(device: torch.device, dtype: torch.dtype) -> None:
     """Let ``varlen_attn`` use a flash attention that reads pages. Raises `OptionError` where there is none."""
-    from torch.nn.attention import activate_flash_attention_impl, current_flash_attention_impl
-
+    try:
+        from torch.nn.attention import activate_flash_attention_impl, current_flash_attention_impl
+    except ImportError as error:
+        raise OptionError("attention 'varlen' needs PyTorch 2.13 or newer") from error
     if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
         raise OptionError(f"attention 'varlen' is for float16 and bfloat16 on CUDA, not for {dtype} on {device}")
     name = IMPLEMENTATIONS.get(torch.cuda.get_device_capability(device)[0])

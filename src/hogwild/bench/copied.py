@@ -56,7 +56,7 @@ def _write_out(
 ) -> _Row:
     turned, contents = list[Tensor](), list[Tensor]()
     for block, count, start in zip(reading.view, reading.lengths, reading.starts, strict=True):
-        slots = block.slots(0, count)
+        slots = block.slots(0, count).to(keys.device)
         turned.append(_turn(unpack(keys.index_select(1, slots), query.dtype), layer, start))
         contents.append(unpack(values.index_select(1, slots), query.dtype))
     missing = length - sum(reading.lengths)

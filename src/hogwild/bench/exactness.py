@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hogwild.attention import AttentionFunction, Plan, Reading, choose_attention, reference_attention
 from hogwild.attention.tolerance import tolerance
+from hogwild.bench.random_models import random_model
 from hogwild.cache import Block, Pool
 from hogwild.cache.pool import slot_bytes
 from hogwild.engine import Engine, Row
@@ -145,6 +146,22 @@ def made(layer: Layer, dtype: torch.dtype, device: torch.device, lengths: Length
     plan = Plan(readings, torch.cat([block.slots(length - count, length) for block, length, count in ends]))
     query = torch.randn(layer.heads, plan.tokens, layer.key_dim, generator=generator)
     return pool, plan, query.to(device, dtype)
+
+
+def check_models(device: torch.device) -> Iterator[Outcome]:
+    """Small random models, whole: the self-test by the Triton kernels, then CUDA graphs against none."""
+    for dtype in (torch.float32, torch.bfloat16):
+        for shape, size in (("small-64", "64"), ("small-128", "128")):
+            outcome = Outcome("triton", str(dtype).removeprefix("torch."), size, "a small random model")
+            try:
+                engine = Engine.load(random_model(shape, dtype, device), attention="triton", kv_memory=64 << 20)
+            except Exception as error:  # as above
+                line = (str(error).splitlines() or [""])[0]
+                yield replace(outcome, reason=f"{type(error).__name__}: {line[:200]}", failed=True)
+                continue
+            assert engine.report is not None, "it was asked to check"
+            yield replace(outcome, difference=engine.report.difference, allowed=engine.report.tolerance)
+            yield replace(check_graphs(engine), heads=size)
 
 
 def check_graphs(engine: Engine, passes: int = 8) -> Outcome:

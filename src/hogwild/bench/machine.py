@@ -22,6 +22,9 @@ from hogwild.team.versions import versions
 READ_BUFFER = 512 << 20
 """Bytes that one reading takes, far beyond the caches of a desktop or server core."""
 
+READ_BUFFER_GPU = 4 << 30
+"""The same on a GPU, where a launch should be nothing against the reading; less on a card with less to spare."""
+
 READS = 6
 """Readings of each kind; the best of all counts."""
 
@@ -70,11 +73,14 @@ class Machine:
         )
 
 
-def read_bandwidth(device: torch.device | str = "cpu", size: int = READ_BUFFER) -> float:
+def read_bandwidth(device: torch.device | str = "cpu", size: int | None = None) -> float:
     """Bytes a second that this process reads from memory: the best of several reductions over ``size`` bytes.
 
-    Sum and maximum of float32 by plain torch, on all of its threads.
+    Sum and maximum of float32 by plain torch, on all of its threads. ``size``: `READ_BUFFER`, or `READ_BUFFER_GPU`.
     """
+    if size is None and torch.device(device).type == "cuda":
+        size = min(READ_BUFFER_GPU, torch.cuda.mem_get_info(device)[0] // 2)
+    size = size or READ_BUFFER
     buffer = torch.ones(size // 4, dtype=torch.float32, device=device)  # zeros would share one page
     best = min(_seconds(read, buffer) for read in _READERS for _ in range(READS))
     return buffer.numel() * 4 / best

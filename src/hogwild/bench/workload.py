@@ -17,7 +17,7 @@ from hogwild.bench.machine import synchronize
 from hogwild.cache import Block
 from hogwild.engine import Engine, Row
 from hogwild.errors import WindowError
-from hogwild.sampling import Sampling, sample
+from hogwild.sampling import Sampling, on_cpu, sample
 
 OPENING = 8
 """Tokens that each worker's own block holds before the first pass."""
@@ -126,4 +126,4 @@ class Workload:
                 view[0].free()
 
     def _choose(self, logits: torch.Tensor) -> list[int]:
-        return [sample(line, GREEDY, 0.5) for line in logits]
+        return [sample(line, GREEDY, 0.5) for line in on_cpu(logits)]

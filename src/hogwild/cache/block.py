@@ -154,7 +154,7 @@ class Block:
         return self._pages_for(len(self) + count) - len(self._pages)
 
     def reserve(self, count: int) -> Tensor:
-        """Make room for ``count`` tokens and return their slots [count]. Raises `CacheFull` and changes nothing."""
+        """Make room for ``count`` tokens; their `slots` [count]. Raises `CacheFull` and changes nothing."""
         shared, more = self.shared_page, self.pages_wanted(count)
         self._pool.require(more + (shared is not None))
         if shared is not None:
@@ -168,11 +168,14 @@ class Block:
         self._tokens.extend(tokens)
 
     def slots(self, begin: int, end: int) -> Tensor:
-        """The slots of the offsets ``begin`` to ``end`` (exclusive), written or reserved. int64 [end - begin]."""
+        """The slots of the offsets ``begin`` to ``end`` (exclusive), written or reserved. int64 [end - begin].
+
+        On the CPU wherever the pool is: each copy to a GPU waits for it, and a pass needs those of all rows at once.
+        """
         size = self._pool.page_size
         offsets = torch.arange(begin, end)
         pages = torch.tensor(self._pages, dtype=torch.int64)
-        return (pages[offsets // size] * size + offsets % size).to(self._pool.device)
+        return pages[offsets // size] * size + offsets % size
 
     def runs(self, begin: int, end: int) -> list[tuple[int, int]]:
         """The slots of the block's pages ``begin`` to ``end`` (exclusive), as maximal runs ``(first, last + 1)``."""

@@ -157,7 +157,7 @@ class Pool:
         return start if start == 0 else start + min((end - start) // 2, ROOM)
 
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
-        """Put new ``keys`` [K, n, D] and ``values`` [K, n, V] of one layer into ``slots`` [n]."""
+        """Put new ``keys`` [K, n, D] and ``values`` [K, n, V] of one layer into ``slots`` [n], on the pool's device."""
         for tensor, new in ((self.keys[layer], keys), (self.values[layer], values)):
             tensor.index_copy_(1, slots, pack(new) if self.stored == torch.int8 else new)
 
@@ -173,6 +173,7 @@ class Pool:
         8 bits are rounded to them once more at each move.
         """
         wide, offsets = compute_dtype(self.dtype), torch.tensor([offset])
+        source, target = torch.stack([source, target]).to(self.device)
         rotations: dict[tuple[Rotary, int], Rotation] = {}  # by head size too: layers of two sizes may share a RoPE
         for layer, keys, values in zip(self.layers, self.keys, self.values, strict=True):
             moved = keys.index_select(1, source)

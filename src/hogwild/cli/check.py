@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hogwild.cli import options as opt
 from hogwild.cli.bench import Json, Save, checked_targets, finish, reporting
 from hogwild.cli.loading import loading
 from hogwild.errors import OptionError
@@ -25,11 +24,12 @@ app = typer.Typer(no_args_is_help=False)
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="The card, or cpu for a few checks in an interpreter.")]
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", metavar="MODEL", help="Also check and time it.", show_default="on a GPU, the demo's"),
+    typer.Option("--model", "-m", metavar="MODEL", help="Also check and time it.", show_default=False),
 ]
-NoModel = Annotated[bool, typer.Option("--no-model", metavar="", help="Only check attention, load no model.")]
+NoModel = Annotated[bool, typer.Option("--no-model", metavar="", help="Only check attention, with no model.")]
 FAILED = 1
 CONTEXTS, WORKERS = (1024, 4096), (1, 4)
+TIMED, SHAPE = "a random model of 1.5 billion weights", "1.5b"
 
 
 @app.callback(invoke_without_command=True)
@@ -47,7 +47,8 @@ def gpu(
     json: Json = False,
     save: Save = None,
 ) -> None:
-    """Compare every attention path with its definition, for each dtype, head size and feature; then time a model.
+    """Compare every attention path with its definition, for each dtype, head size and feature; then check and time
+    models with random weights, for which nothing is downloaded; --model adds a real one.
 
     What it prints can be pasted into an issue. The exit code is 1 if anything differs by more than rounding.
     With --device cpu a few of the comparisons run on the CPU, the Triton kernels in their interpreter.
@@ -58,7 +59,7 @@ def gpu(
     where = _device(device)
     if model is not None and where.type != "cuda":
         raise OptionError("--model needs a GPU: without one, only attention is checked")
-    from hogwild.bench.exactness import check_attention
+    from hogwild.bench.exactness import check_attention, check_models
     from hogwild.bench.machine import Machine
 
     outcomes, tables = list["Outcome"](), list["Table"]()
@@ -67,9 +68,15 @@ def gpu(
             report(f"{outcome.path} {outcome.dtype} {outcome.heads} {outcome.case}: {outcome.verdict}")
             outcomes.append(outcome)
     if where.type == "cuda" and not no_model:
-        checked, figures = _model(model or opt.DEFAULT_MODEL, where)
-        outcomes.append(checked)
-        tables.append(figures)
+        with reporting() as report:
+            for outcome in check_models(where):
+                report(f"{outcome.path} {outcome.dtype} {outcome.heads} {outcome.case}: {outcome.verdict}")
+                outcomes.append(outcome)
+        for name in (TIMED, model):
+            if name is not None:
+                checked, figures = _model(name, where)
+                outcomes.append(checked)
+                tables.append(figures)
     tables = [exactness_table(outcomes), *tables, summary(outcomes)]
     finish(tables, str(Machine.here(where)), _as_json(outcomes, str(Machine.here(where))), targets, json)
     if any(outcome.verdict == "FAIL" for outcome in outcomes):
@@ -94,22 +101,27 @@ def _device(name: str) -> torch.device:
 
 
 def _model(model: str, device: torch.device) -> tuple[Outcome, Table]:
-    """A model through the Triton kernels: its self-test, CUDA graphs against none, and the times of some passes."""
+    """A model, or `TIMED`, by the Triton kernels: its self-test, CUDA graphs against none, and the times of passes."""
+    import torch
+
     from hogwild.bench.exactness import check_graphs
     from hogwild.bench.passes import PassOptions, bench_passes
+    from hogwild.bench.random_models import random_model
     from hogwild.bench.report import pass_table
     from hogwild.engine import Engine
 
     with reporting() as report, loading(model) as progress:
-        options = PassOptions(WORKERS, CONTEXTS)
-        engine = Engine.load(model, device=str(device), attention="triton", progress=progress)
+        options, where = PassOptions(WORKERS, CONTEXTS), str(device)
+        given = random_model(SHAPE, torch.bfloat16, device) if model == TIMED else model
+        engine = Engine.load(given, device=where, attention="triton", progress=progress)
         figures = list(bench_passes(engine, "triton", options, report))
         outcome = check_graphs(engine)
         if outcome.verdict == "pass":
             figures += bench_passes(engine, "triton, graphs", options, report)
+        given = engine.model if model == TIMED else model
         del engine
         figures += bench_passes(
-            Engine.load(model, device=str(device), attention="plain", check=False), "plain", options, report
+            Engine.load(given, device=where, attention="plain", check=False), "plain", options, report
         )
     return outcome, pass_table(figures, f"{model}: passes")
 

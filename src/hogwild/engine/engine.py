@@ -86,7 +86,7 @@ class Engine:
         self._keeps_logits = keeps_logits(self.model)
         stored = _kv_dtype(kv_dtype, self.dtype)
         if kv_memory is None:
-            kv_memory = _default_memory(slot_bytes(layers, stored) * self.max_positions, self.ranks)
+            kv_memory = _default_memory(slot_bytes(layers, stored) * self.max_positions, self.ranks, self.device)
         self.pool = Pool(
             layers,
             kv_memory,
@@ -354,9 +354,12 @@ def _measure(model: PreTrainedModel, max_positions: int) -> tuple[Layer, ...]:
         ) from error
 
 
-def _default_memory(window_bytes: int, ranks: Ranks) -> int:
+def _default_memory(window_bytes: int, ranks: Ranks, device: torch.device) -> int:
     """A quarter of the free memory, but no more than 64 full windows; the same on all ranks, which share it."""
-    free = psutil.virtual_memory().available // 4 // ranks.size
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0] // 4
+    else:
+        free = psutil.virtual_memory().available // 4 // ranks.size
     return ranks.least(max(min(free, 64 * window_bytes), 1))
 
 

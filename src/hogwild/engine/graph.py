@@ -8,7 +8,7 @@ without ``capture`` the same passes run through the same buffers, launch by laun
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -16,13 +16,13 @@ from torch import Tensor
 from hogwild.attention.buffers import Bucket, Buffers
 from hogwild.attention.plan import Plan
 from hogwild.attention.tables import make_tables, seen_lengths
-from hogwild.attention.triton_path import check_supported, kind_of, launch, splits_wanted
+from hogwild.attention.triton_path import check_supported, kind_of, launch, splits_wanted, tile_tokens
 from hogwild.cache import Pool
 from hogwild.engine.passes import ConcurrentPass, Row, asked_places
 from hogwild.errors import ModelUnsupported
 from hogwild.geometry import Layer
 
-MOST_TOKENS = 64
+MOST_TOKENS = 128
 """Longer passes are not recorded: they keep the GPU busy anyway, and each size of them would take memory."""
 
 WARM_UPS = 2
@@ -44,9 +44,13 @@ class FixedPasses:
         self._capture = capture
         self._recorded: dict[Bucket, _Recorded] = {}
         first = pool.allocate(1)[0] * pool.page_size
-        self._spare = torch.arange(first, first + pool.page_size, device=pool.device)
+        self._spare = torch.arange(first, first + pool.page_size)
         for layer in pool.layers:
             check_supported(layer, torch.empty(0, dtype=pool.dtype), pool.keys[0], pool.page_size)
+        self._wanted = min(splits_wanted(layer, pool.device) for layer in pool.layers)
+        self._tile = max(tile_tokens(layer) for layer in pool.layers)
+        # What is under way in one graph is over when another one runs: they can have the same memory for it.
+        self._shared = torch.cuda.graph_pool_handle() if capture else None
         self._kinds = {kind for layer in pool.layers if (kind := kind_of(layer)) is not None}
 
     @property
@@ -62,29 +66,28 @@ class FixedPasses:
         """The logits after each row's last token and before its drafts, float32 [rows + drafts, vocab]."""
         bucket = self._bucket(plan)
         if bucket not in self._recorded:
-            buffers = Buffers(bucket, self._kinds, self._spare, self._pool.page_size)
-            self._recorded[bucket] = _Recorded(self._forward, buffers, self._pool)
+            buffers = Buffers(bucket, self._kinds, self._spare, self._pool.page_size, self._pool.device)
+            self._recorded[bucket] = _Recorded(self._forward, buffers, self._pool, self._shared)
         recorded = self._recorded[bucket]
         last = asked_places(rows)
         ids = [token for row in rows for token in row.tokens]
-        recorded.buffers.fill(make_tables(plan, bucket.wanted_splits), ids, plan.positions, plan.slots, last)
+        recorded.buffers.fill(make_tables(plan, self._wanted, self._tile), ids, *plan.on_cpu, last)
         return recorded.run(self._capture)[: len(last)].clone()
 
     def _bucket(self, plan: Plan) -> Bucket:
         pages = sum(-(-length // self._pool.page_size) for length in seen_lengths(plan))
-        tokens = Bucket.holding(plan.tokens, 1, 1, 1).tokens
-        wanted = min(splits_wanted(layer, tokens, self._pool.device) for layer in self._pool.layers)
-        return Bucket.holding(plan.tokens, len(plan.readers), pages, wanted)
+        return Bucket.holding(plan.tokens, len(plan.readers), pages, len(plan.ends), self._wanted, self._tile)
 
 
 class _Recorded:
     """The pass of one bucket, and its graph once it is recorded."""
 
-    def __init__(self, forward: Forward, buffers: Buffers, pool: Pool) -> None:
+    def __init__(self, forward: Forward, buffers: Buffers, pool: Pool, shared: Any) -> None:
         self.buffers = buffers
         self._forward = forward
         # A pass asks its plan for nothing but the slots, and hands it on to the attention function.
         self._pass = ConcurrentPass(cast(Plan, buffers), pool, _attend)
+        self._shared = shared  # the memory of all graphs
         self._graph: torch.cuda.CUDAGraph | None = None
         self._logits = torch.empty(0)
 
@@ -99,18 +102,16 @@ class _Recorded:
 
     def _once(self) -> Tensor:
         buffers = self.buffers
+        buffers.turn()
         return self._forward(buffers.ids, buffers.positions, buffers.last, self._pass)
 
     def _record(self) -> torch.cuda.CUDAGraph:
         """Record the pass. To run it more than once changes nothing: it writes the same keys to the same slots."""
-        graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UPS):
-                self._once()
-        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        for _ in range(WARM_UPS):
+            self._once()
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, pool=self._shared):
                 self._logits = self._once()
         except RuntimeError as error:
             line = (str(error).splitlines() or ["no reason given"])[0]

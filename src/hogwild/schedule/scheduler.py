@@ -20,6 +20,7 @@ from torch import Tensor
 
 from hogwild.engine import Engine, Row
 from hogwild.errors import CacheFull, HogwildError, OptionError, QueueFull
+from hogwild.sampling import on_cpu
 from hogwild.schedule.demand import demand
 from hogwild.schedule.job import Job, Sink, State
 from hogwild.schedule.line import Lines
@@ -204,7 +205,7 @@ class Scheduler:
 
     def _forward(self, rows: Sequence[Row]) -> Tensor:
         began = time.perf_counter()
-        logits = self.engine.forward(rows)
+        logits = on_cpu(self.engine.forward(rows))
         self._stats.count(len(rows), sum(len(row.tokens) for row in rows), time.perf_counter() - began)
         return logits
 

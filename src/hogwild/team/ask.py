@@ -13,6 +13,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from hogwild.engine import Engine, Row
+from hogwild.sampling import on_cpu
 from hogwild.team.events import Event
 
 T = TypeVar("T")
@@ -22,7 +23,8 @@ T = TypeVar("T")
 class Ask:
     """A pass that a team wants: all ``rows`` in one, but for what `cut_rows` may let go ahead.
 
-    The answer is what `Engine.forward` returns for the rows, float32, or None where no ``logits`` are wanted.
+    The answer is what `Engine.forward` returns for the rows, float32, on the CPU; or None where no ``logits`` are
+    wanted.
     """
 
     rows: Sequence[Row]
@@ -96,6 +98,6 @@ def drive(engine: Engine, play: Play[T]) -> Generator[Event, None, T]:
 def done(engine: Engine, asked: Ask) -> Tensor | None:
     """Do what was asked, alone. Raises as `Engine.forward` does."""
     if asked.logits:
-        return engine.forward(asked.rows)
+        return on_cpu(engine.forward(asked.rows))
     engine.feed(asked.rows)
     return None

@@ -30,12 +30,12 @@ class Chooser:
     def __init__(self, setup: Setup, sampling: Sampling) -> None:
         self._setup = setup
         self._default = sampling
-        codec, device = setup.codec, setup.engine.device
+        codec = setup.codec
         for_calls = setup.tools.ids if setup.tools is not None else set[int]()
         never = [token for token in codec.forbidden_ids if token not in for_calls]
         may_end = [token for token in never if token not in codec.end_ids]
         self._forbidden = {
-            (ending, after_hash): torch.tensor(ids + codec.hash_ids * after_hash, dtype=torch.int64, device=device)
+            (ending, after_hash): torch.tensor(ids + codec.hash_ids * after_hash, dtype=torch.int64)
             for ending, ids in ((False, never), (True, may_end))
             for after_hash in (False, True)
         }
@@ -81,7 +81,7 @@ class Chooser:
 def seen_tokens(view: Sequence[Block], drafts: Mapping[int, int]) -> Tensor:
     """The tokens of a view, int64 [N], but for the last ``drafts`` of some blocks (by identity)."""
     tokens = [block.token_array[: len(block) - drafts.get(id(block), 0)] for block in view]
-    return torch.from_numpy(np.concatenate(tokens)).to(view[0].pool.device)
+    return torch.from_numpy(np.concatenate(tokens))
 
 
 def _counted(written: Sequence[int], sampling: Sampling, logits: Tensor) -> Tensor | None:
