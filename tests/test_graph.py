@@ -26,7 +26,7 @@ from tiny import DEVICE, some_tokens, tiny_engine
 
 def fixed(name: str) -> Engine:
     made = tiny_engine(name, check=False, attention="triton")
-    made.use_fixed_passes(capture=DEVICE.type == "cuda")
+    made.use_fixed_passes(capture=DEVICE.type == "cuda" and name != "GPT-OSS")  # its experts ask the CPU
     return made
 
 
