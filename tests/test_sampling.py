@@ -193,6 +193,11 @@ def test_greedy_takes_the_likeliest_after_penalty_and_suppression() -> None:
     assert sample(logits, greedy, 0.99) == 1
     assert sample(logits, greedy, 0.99, seen=torch.tensor([1])) == 2
     assert sample(logits, greedy, 0.99, seen=torch.tensor([1]), suppressed=torch.tensor([2])) == 3
+    assert sample(logits, greedy, 0.99, suppressed=torch.tensor([1])) == 2
+    assert sample(logits, greedy, 0.99, allowed=torch.tensor([True, False, False, True])) == 3
+    assert (
+        sample(logits, greedy, 0.99, suppressed=torch.tensor([0]), allowed=torch.tensor([False, True, True, True])) == 1
+    )
 
 
 def test_picks_follow_the_distribution() -> None:

@@ -237,6 +237,9 @@ def sample(
     Raises:
         BrokenLogits: no token can be chosen: the logits hold NaN, or every token is suppressed.
     """
+    penalised = (seen is not None and sampling.repetition_penalty != 1) or (written is not None and sampling.counts)
+    if sampling.greedy and not penalised and (token := _likeliest(logits, suppressed, allowed)) is not None:
+        return token
     if seen is not None and sampling.repetition_penalty != 1:
         logits = repetition_penalty(logits, seen, sampling.repetition_penalty)
     if written is not None and sampling.counts:
@@ -263,6 +266,17 @@ def sample(
         logits = min_p(logits, sampling.min_p)
     index = pick(logits.softmax(-1), u)
     return index if ids is None else int(ids[index])
+
+
+def _likeliest(logits: Tensor, suppressed: Tensor | None, allowed: Tensor | None) -> int | None:
+    """The likeliest of all tokens, if it may be chosen: mostly it may, and then the logits need not be copied.
+
+    Of equal ones the one with the lowest id, which NumPy gives and PyTorch does not promise.
+    """
+    token = int(logits.numpy(force=True).argmax())
+    if not math.isfinite(logits[token]) or (allowed is not None and not allowed[token]):
+        return None
+    return None if suppressed is not None and bool((suppressed == token).any()) else token
 
 
 def logprob(logits: Tensor, token: int, top: int) -> tuple[float, list[tuple[int, float]]]:
