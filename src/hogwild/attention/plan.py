@@ -116,6 +116,12 @@ class Readers:
         return slice(self.pair, self.pair + self.tokens)
 
 
+def ranges(firsts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """``firsts[0]`` and so many numbers from there on, then those from ``firsts[1]`` on, and so forth: int64."""
+    behind = np.cumsum(counts)
+    return np.arange(behind[-1]) + np.repeat(firsts - (behind - counts), counts)
+
+
 class Plan:
     """Everything that attention needs to know of a pass, but for the queries, keys and values.
 
@@ -168,26 +174,34 @@ class Plan:
             for index, block in enumerate(reading.view):
                 if reading.lengths[index]:
                     rows_of.setdefault(id(block), []).append((row, index))
-        total = sum(self.bounds[rows[-1][0] + 1] - self.bounds[rows[0][0]] for rows in rows_of.values())
-        tokens, extra, self.ends = (np.zeros(total, dtype=np.int64) for _ in range(3))
-        self.places = np.zeros(total, dtype=np.int64)
-        starts, first_pair = [reading.starts for reading in self.readings], 0
+        starts, total = [reading.starts for reading in self.readings], 0
+        # Of each (row, block): its first pair, its row, the extra rotation, and the length, 0 for the row's own block.
+        found = list[tuple[int, int, int, int]]()
         for rows in rows_of.values():
             first, last = self.bounds[rows[0][0]], self.bounds[rows[-1][0] + 1]
             block = self.readings[rows[0][0]].view[rows[0][1]]
-            self.readers.append(Readers(block, tuple(rows), first, last, first_pair))
-            tokens[first_pair : first_pair + last - first] = np.arange(first, last)
+            self.readers.append(Readers(block, tuple(rows), first, last, total))
             for row, index in rows:
-                reading, begin = self.readings[row], first_pair + self.bounds[row] - first
-                pairs = slice(begin, begin + reading.count)
-                extra[pairs] = starts[row][-1] - starts[row][index]
-                self.places[pairs] = extra[pairs] + own[row]
+                reading, extra = self.readings[row], starts[row][-1] - starts[row][index]
                 is_own = index == len(reading.view) - 1
-                self.ends[pairs] = own[row] + 1 if is_own else reading.lengths[index]
-            first_pair += last - first
-        self._pair_tokens = torch.from_numpy(tokens)
-        self.pair_offsets = torch.from_numpy(extra)
-        self.rotates = bool(extra.any())
+                length = 0 if is_own else reading.lengths[index]
+                found.append((total + self.bounds[row] - first, row, extra, length))
+            total += last - first
+        self._fill_pairs(np.array(found), np.concatenate(own), total)
+
+    def _fill_pairs(self, found: np.ndarray, own: np.ndarray, total: int) -> None:
+        """The numbers of all pairs, for many (row, block) at a time. ``own``: of each token its offset in its block."""
+        bounds = np.array(self.bounds)
+        counts = np.diff(bounds)[found[:, 1]]
+        pairs, tokens = ranges(found[:, 0], counts), ranges(bounds[found[:, 1]], counts)
+        extra, lengths = (np.repeat(found[:, column], counts) for column in (2, 3))
+        extras, self.places, self.ends = (np.zeros(total, dtype=np.int64) for _ in range(3))
+        extras[pairs], self.places[pairs] = extra, extra + own[tokens]
+        self.ends[pairs] = np.where(lengths > 0, lengths, own[tokens] + 1)
+        read = np.array([(readers.first_token, readers.tokens) for readers in self.readers])
+        self._pair_tokens = torch.from_numpy(ranges(read[:, 0], read[:, 1]))
+        self.pair_offsets = torch.from_numpy(extras)
+        self.rotates = bool(extras.any())
 
     def sight(self, window: int | None) -> Sight:
         """What is seen by layers whose tokens see the last ``window`` positions (None: all)."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hogwild.attention.plan import Plan
+from hogwild.attention.plan import Plan, ranges
 from hogwild.cache import Block
 
 Ints = npt.NDArray[np.int32]
@@ -80,7 +80,7 @@ def make_tables(plan: Plan, wanted_splits: int, tile_tokens: int = MANY) -> Tabl
             first_entry += readers.tokens
         first_page += count
     table = np.array(splits, dtype=np.int32)
-    tokens = np.concatenate([np.arange(first, first + count) for first, count in table[:, [FIRST_TOKEN, TOKENS]]])
+    tokens = ranges(table[:, FIRST_TOKEN], table[:, TOKENS])
     offsets, turns = np.unique(plan.pair_offsets.numpy(), return_inverse=True)
     return Tables(
         tokens=plan.tokens,
@@ -98,11 +98,10 @@ def make_tables(plan: Plan, wanted_splits: int, tile_tokens: int = MANY) -> Tabl
 
 def seen_lengths(plan: Plan) -> list[int]:
     """Of each block that is read, the most of it that any token sees, in the order of ``plan.readers``."""
-    return [int(plan.ends[readers.pairs].max()) for readers in plan.readers]
+    most: list[int] = np.maximum.reduceat(plan.ends, [readers.pair for readers in plan.readers]).tolist()
+    return most
 
 
 def page_numbers(block: Block, length: int) -> Ints:
     """The pages of a block that hold its first ``length`` tokens."""
-    size = block.pool.page_size
-    runs = block.runs(0, -(-length // size))
-    return np.concatenate([np.arange(begin // size, end // size, dtype=np.int32) for begin, end in runs])
+    return np.array(block.pages[: -(-length // block.pool.page_size)], dtype=np.int32)

@@ -173,6 +173,8 @@ class Block:
         On the CPU wherever the pool is: each copy to a GPU waits for it, and a pass needs those of all rows at once.
         """
         size = self._pool.page_size
+        if end - begin == 1:  # of a pass most rows bring one token
+            return torch.tensor([self._pages[begin // size] * size + begin % size])
         offsets = torch.arange(begin, end)
         pages = torch.tensor(self._pages, dtype=torch.int64)
         return pages[offsets // size] * size + offsets % size

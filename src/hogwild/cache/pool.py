@@ -112,6 +112,8 @@ class Pool:
 
     def require(self, count: int) -> None:
         """Raise `CacheFull` unless ``count`` pages are free, or can be made so."""
+        if count <= 0:  # a row in a page of its own, as most are
+            return
         if count > self.free_pages:
             self.relieve(count)
         if count > self.free_pages:
