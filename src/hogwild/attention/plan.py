@@ -119,7 +119,8 @@ class Readers:
 def ranges(firsts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """``firsts[0]`` and so many numbers from there on, then those from ``firsts[1]`` on, and so forth: int64."""
     behind = np.cumsum(counts)
-    return np.arange(behind[-1]) + np.repeat(firsts - (behind - counts), counts)
+    numbers: np.ndarray = np.arange(behind[-1]) + np.repeat(firsts - (behind - counts), counts)
+    return numbers
 
 
 class Plan:
