@@ -105,6 +105,7 @@ def test_buckets_are_few() -> None:
         Bucket.holding(tokens, blocks, 60, tokens * 3, 8, 4) for tokens in range(1, 17) for blocks in range(2, 17)
     }
     assert len(holding) == 5 * 2
+    assert [Bucket.holding(n, 1, 1, 1, 8, 4).tokens for n in (64, 65, 129, 150)] == [64, 128, 192, 192]
     assert [next_power(n) for n in (0, 1, 2, 3, 4, 5, 64, 65)] == [1, 1, 2, 4, 4, 8, 64, 128]
 
 

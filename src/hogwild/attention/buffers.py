@@ -20,13 +20,14 @@ from torch import Tensor
 from hogwild.attention.tables import SPLIT_FIELDS, Tables
 from hogwild.attention.triton_path import ALIGNED, DeviceTables, Kind, Turner, borders_of, numbers_of
 
+STEP = 64
 FEWEST_BLOCKS = 8
 FEWEST_PAGES = 256
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """A size of buffers: new tokens, blocks that are read, their pages and pairs, all powers of 2.
+    """A size of buffers: new tokens, blocks that are read, their pages and pairs: a few of all that might be.
 
     ``wanted_splits`` and ``tile_tokens`` are those of `make_tables`.
     """
@@ -40,8 +41,11 @@ class Bucket:
 
     @classmethod
     def holding(cls, tokens: int, blocks: int, pages: int, pairs: int, wanted_splits: int, tile_tokens: int) -> Bucket:
-        """The smallest that holds so much. Pages count by powers of 4: they are many, and cost nothing but a copy."""
-        tokens, blocks = next_power(tokens), next_power(max(blocks, FEWEST_BLOCKS))
+        """The smallest that holds so much. Most are powers of 2; pages, which cost nothing but a copy, are powers of 4,
+        and of more than `STEP` tokens, which the whole model works on, the next multiple is taken.
+        """
+        tokens = next_power(tokens) if tokens <= STEP else -(-tokens // STEP) * STEP
+        blocks = next_power(max(blocks, FEWEST_BLOCKS))
         pages = FEWEST_PAGES if pages <= FEWEST_PAGES else 1 << -(-(pages - 1).bit_length() // 2) * 2
         pairs = next_power(max(pairs, 4 * tokens, blocks))
         return cls(tokens, blocks, pages, pairs, wanted_splits, tile_tokens)

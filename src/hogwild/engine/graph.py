@@ -22,7 +22,7 @@ from hogwild.engine.passes import ConcurrentPass, Row, asked_places
 from hogwild.errors import ModelUnsupported
 from hogwild.geometry import Layer
 
-MOST_TOKENS = 128
+MOST_TOKENS = 256
 """Longer passes are not recorded: they keep the GPU busy anyway, and each size of them would take memory."""
 
 WARM_UPS = 2
