@@ -9,6 +9,7 @@ from hogwild.cli import measures
 app = typer.Typer(no_args_is_help=False)
 app.command("collaboration")(measures.collaboration)
 app.command("attention")(measures.attention)
+app.command("judge")(measures.judge)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,4 +1,4 @@
-"""``hogwild eval collaboration`` and ``hogwild eval attention``: what goes on in a team."""
+"""``hogwild eval collaboration``, ``attention`` and ``judge``: what goes on in a team."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ Layouts = Annotated[
     str, typer.Option("--layout", "-l", metavar="A,B,..", help="combined, contiguous, interleaved; one run for each.")
 ]
 Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Where pictures and figures go; files there are replaced.")]
+JudgeUrl = Annotated[str, typer.Option("--url", metavar="URL", help="Of its API, like http://127.0.0.1:8000/v1.")]
+JudgeModel = Annotated[str, typer.Option(metavar="NAME", help="The judge, as the API calls it.")]
+Judgements = Annotated[Path, typer.Option("--out", metavar="FILE", help="Judgements are added there, one a line.")]
+Times = Annotated[int, typer.Option(metavar="N", help="Judgements of each trace.")]
+JudgeTokens = Annotated[int, typer.Option("--max-tokens", metavar="N", help="Of an answer, thoughts included.")]
+KeyVariable = Annotated[str, typer.Option(metavar="NAME", help="The environment variable that holds the API's key.")]
 
 LEGEND = (
     "repeated: 4-word sequences that another had written before; explained: by how much the others' words shorten its "
@@ -113,3 +119,41 @@ def _observe(engine: Engine, request: req.Request, out: Path) -> Table:
     title = f"{request.layout}, {engine.name}, seed {request.seed}: share of attention"
     draw(found, title, out / f"{request.layout}.svg")
     return gaze_table(found, f"{title} (of tokens)")
+
+
+def judge(
+    trace: Traces,
+    url: JudgeUrl,
+    judge_model: JudgeModel,
+    out: Judgements,
+    times: Times = 3,
+    max_tokens: JudgeTokens = 1024,
+    key_variable: KeyVariable = "HOGWILD_JUDGE_KEY",
+    json: Json = False,
+) -> None:
+    """Let another model say how well the workers of each TRACE worked together, from 1 (not at all) to 6.
+
+    What stands in --out already is not asked again, so the same command goes on where it was stopped.
+    """
+    import os
+    from json import dumps
+
+    from hogwild.cli.needs import need
+
+    need("hogwild eval judge", "httpx2")
+    from hogwild.cli.bench import reporting
+    from hogwild.eval.judge import Judge, judge_runs, judge_table, summary, transcript
+    from hogwild.team.trace import read_trace
+
+    req.within("--times", times, 1)
+    req.within("--max-tokens", max_tokens, 1)
+    req.check_writable("--out", out)
+    asked = Judge(url, judge_model, os.environ.get(key_variable, ""), max_tokens=max_tokens)
+    runs, found = {str(path): transcript(read_trace(path)) for path in trace}, []
+    with reporting() as report:
+        for one in judge_runs(runs, asked, times, out):
+            found.append(one)
+            report(f"{one.trace}, judgement {one.number} of {times}: {one.score or 'not parsable'}")
+    asked.close()
+    legend = f"{judge_model} at {url}, {times} times each; all judgements in {out}"
+    finish([judge_table(found)], legend, dumps(summary(found), indent=1), [], json)
