@@ -18,6 +18,7 @@ from hogwild.eval.tasks.livecodebench import livecodebench
 from hogwild.eval.tasks.math500 import math500
 from hogwild.eval.tasks.olympiadbench import olympiadbench
 from hogwild.eval.tasks.parts import parts
+from hogwild.eval.tasks.passkey import passkey
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ _KINDS: Sequence[_Kind] = (
     _Kind("parts-chain-K", "parts-chain-[0-9]{1,4}", parts, "generated: each part needs the result of the one before"),
     _Kind("parts-search-K", "parts-search-[0-9]{1,4}", parts, "generated: K sums, of which one is the answer"),
     _Kind("parts-trap-K", "parts-trap-[0-9]{1,4}", parts, "generated: one long part that all want to do, and others"),
+    _Kind("passkey", "passkey", passkey, "generated: one worker is told a code, another one is asked for it"),
     _Kind("jsonl:FILE", "jsonl:.+", jsonl, "your own: question and answer, one JSON object a line"),
 )
 
