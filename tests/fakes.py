@@ -144,6 +144,8 @@ class ScriptedEngine(Engine):
         passes.reserve(rows, self.pool)
         for row in rows:
             row.own.commit(row.tokens)
+        if self.observer is not None:
+            self.observer(rows)
         owns = [row.own.tokens[: len(row.own) - hidden] for row in rows for hidden in range(row.drafts, -1, -1)]
         logits = torch.zeros(len(owns), self.vocab_size)
         for own, line in zip(owns, logits, strict=True):

@@ -14,7 +14,7 @@ from typing import Any
 from hogwild.errors import InputError, OptionError
 
 LAYOUTS = ("combined", "contiguous", "interleaved")
-PROMPTS = ("default", "examples", "code")
+PROMPTS = ("default", "examples", "code", "short")
 ASSIGN = ("none", "plan")
 ANSWERS = ("text", "boxed", "number", "code")
 ON_FULL = ("stop", "drop")

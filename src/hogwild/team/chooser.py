@@ -24,7 +24,8 @@ class Chooser:
     """Samples tokens for the members of one team.
 
     Workers of a team must not write headers, special tokens and the like. Those with parts of their own may end their
-    turn, which is how they say that they are done. One worker alone may write anything.
+    turn, which is how they say that they are done, and others where the settings say so. One worker alone may write
+    anything.
     """
 
     def __init__(self, setup: Setup, sampling: Sampling) -> None:
@@ -75,7 +76,7 @@ class Chooser:
             return None
         line = member.text.rsplit("\n", 1)[-1].strip()
         only_hashes = line != "" and line.strip("#") == ""  # one more could complete a header
-        return self._forbidden[bool(self._setup.parts), only_hashes]
+        return self._forbidden[bool(self._setup.parts) or self._setup.settings.may_end, only_hashes]
 
 
 def seen_tokens(view: Sequence[Block], drafts: Mapping[int, int]) -> Tensor:

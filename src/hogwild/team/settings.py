@@ -48,6 +48,8 @@ class Settings:
             It is one line of JSON, and the turn ends with it; a budget or a stop text may cut it off.
         tools: what the workers may call, in the format of the model's chat template. Who has called waits for the
             result, and the others write on.
+        may_end: workers may end their turn when they have nothing more to write, as those with parts of their own may.
+            For models that were trained to (docs/training.md): others end it when they please.
         tool_seconds: how long a tool may take; then its result says that it was too long.
         raw: the task is the whole prompt as it is, with no chat around it; for one worker with no role of its own.
     """
@@ -64,6 +66,7 @@ class Settings:
     drafts: int = 0
     share_prompts: bool = True
     raw: bool = False
+    may_end: bool = False
     logprobs: int | None = None
     schema: Mapping[str, Any] | None = None
     tools: Sequence[Tool] = ()
@@ -79,8 +82,9 @@ class Settings:
         if self.answer_tokens is not None:
             _at_least("answer_tokens", self.answer_tokens, 1)
         self._check_extras()
-        if not isinstance(self.share_prompts, bool):
-            raise OptionError(f"share_prompts is {self.share_prompts!r}: give True or False")
+        for name in ("share_prompts", "may_end"):
+            if not isinstance(getattr(self, name), bool):
+                raise OptionError(f"{name} is {getattr(self, name)!r}: give True or False")
         if not isinstance(self.snapshots, (tuple, list)):
             raise OptionError(f"snapshots is {self.snapshots!r}: give a tuple of budgets, in passes")
         for budget in self.snapshots:

@@ -6,7 +6,7 @@ Whoever moves a step or copies a page moves its numbers too, so a view is read o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -65,11 +65,19 @@ class Recorder:
             del pool.keys[-1], pool.values[-1]
             self._engine.prefixes.clear()
 
-    def drawn(self, token: int, *, learn: bool = True) -> None:
-        """Somebody has drawn ``token`` from the logits of the last pass: rows are drawn from in their order."""
+    def drawn(self, token: int) -> int:
+        """Somebody has drawn ``token`` from the logits of the last pass: rows are drawn from in their order.
+
+        It is learnt; returns a number for `unlearn`.
+        """
         number = self._asked.pop(0)
-        if learn:
-            self._labels[number] = token
+        self._labels[number] = token
+        return number
+
+    def unlearn(self, numbers: Iterable[int]) -> None:
+        """What was drawn there is not to be learnt after all."""
+        for number in numbers:
+            self._labels.pop(number, None)
 
     def trace(self, info: Mapping[str, Any] | None = None) -> Trace:
         """All passes so far as one trace. Raises `HogwildError` where there was none."""

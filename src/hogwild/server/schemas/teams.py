@@ -39,7 +39,9 @@ class TeamRequest(SamplingFields):
     on_full: Literal["stop", "drop"] | None = None
     snapshots: list[Count] | None = None
     check_every: int | None = Field(None, ge=0, lt=2**31)
-    prompt: Literal["default", "examples", "code"] | None = Field(None, description="a packaged set of prompts")
+    prompt: Literal["default", "examples", "code", "short"] | None = Field(
+        None, description="a packaged set of prompts"
+    )
     stop: list[str] | None = Field(None, description="texts at which a worker is done")
     logprobs: int | None = Field(None, ge=0, le=20)
     json_schema: dict[str, Any] | None = Field(None, alias="schema", description="that the answer follows")

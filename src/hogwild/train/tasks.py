@@ -1,0 +1,203 @@
+"""Simulated tasks: a list of parts, who works on it, and how it is asked. Drawn by seed from a mix."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hogwild.errors import InputError
+from hogwild.train.parts import DATA, Draw, Part, draw_chained, draw_part
+
+TAKEN = "Taken"
+"""What a worker writes in place of an answer when it sees that another one has the part."""
+
+DONE = "Done."
+"""What a worker writes when nothing is left for it."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskMix(_Strict):
+    """How tasks are made: the number of ``parts`` from and to, the ``longest_count``, the share that is ``boxed``."""
+
+    parts: tuple[int, int] = (2, 10)
+    longest_count: int = Field(14, ge=3)
+    boxed: float = Field(0.25, ge=0, le=1)
+
+
+class EventMix(_Strict):
+    """Shares of runs in which something unusual happens."""
+
+    clash: float = Field(0.2, ge=0, le=1)
+    known: float = Field(0.1, ge=0, le=1)
+    late: float = Field(0.1, ge=0, le=1)
+
+
+class RunMix(_Strict):
+    """Runs of real teams: their share of all traces, the files, and which of them count."""
+
+    share: float = Field(0.5, gt=0, le=1)
+    files: tuple[str, ...]
+    reasons: tuple[str, ...] = ("answer", "done")
+    answers: str | None = None
+
+
+class Mix(_Strict):
+    """What traces are made of. Weights are relative to each other."""
+
+    kinds: Mapping[str, float]
+    workers: Mapping[int, float]
+    layouts: Mapping[str, float]
+    prompts: Mapping[str, float]
+    task: TaskMix = TaskMix()
+    events: EventMix = EventMix()
+    runs: RunMix | None = None
+
+
+def read_mix(path: Path | None = None) -> Mix:
+    """A mix from its TOML file; by default the packaged one. Raises `InputError` with what is wrong in it."""
+    path = path or DATA / "mix.toml"
+    try:
+        return Mix.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(f"the mix {str(path)!r} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_context=False)[0]
+        raise InputError(f"{path}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+    except ValueError as error:
+        raise InputError(f"{path} is no TOML: {error}") from None
+
+
+@dataclass(frozen=True)
+class TeamTask:
+    """A task for a team.
+
+    Attributes:
+        seed: that it was drawn with.
+        text: the task as a person would write it.
+        parts: what is to be done.
+        label: how parts are called, with ``{n}`` in it.
+        asked: the part (from 0) whose answer is the final one, in a box; None where there is none.
+        names: of the workers.
+        layout, prompt: as a team takes them.
+        known: a part (from 0) whose answer is in the history from the beginning, if any.
+        late: how many passes the last worker joins after the others, or 0.
+        clash: whether somebody takes what another has.
+    """
+
+    seed: str
+    text: str
+    parts: tuple[Part, ...]
+    label: str
+    asked: int | None
+    names: tuple[str, ...]
+    layout: str
+    prompt: str
+    known: int | None = None
+    late: int = 0
+    clash: bool = False
+    kept: bool = field(default=False, compare=False)
+
+    def called(self, place: int) -> str:
+        """The label of a part (from 0)."""
+        return self.label.format(n=place + 1)
+
+    def line(self, place: int) -> str:
+        """What stands in the history once a part is done."""
+        return f"{self.called(place)} {self.parts[place].answer}."
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of the `Team` that works on it."""
+        first = self.names[:-1] if self.late else self.names
+        answer = "text" if self.asked is None else "boxed"
+        return {"workers": len(first), "names": list(first), "answer": answer, **self.how}
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """Those of them that do not depend on who works on it."""
+        return {"layout": self.layout, "prompt": self.prompt, "may_end": True}
+
+    @cached_property
+    def _answered(self) -> re.Pattern[str]:
+        before, after = map(re.escape, self.label.split("{n}"))
+        return re.compile(rf"{before}(\d+){after}\s*(.*?)\.?\s*", re.DOTALL)
+
+    def read(self, step: str) -> tuple[int, str] | None:
+        """The place of the part and the answer that a step gives; None where it gives none, or steps aside."""
+        found = self._answered.fullmatch(step.strip())
+        if found is None or not 1 <= int(found[1]) <= len(self.parts):
+            return None
+        answer = re.sub(r"^(?:\.\.\.\s*)+", "", found[2]).strip()
+        return None if answer.startswith(TAKEN) else (int(found[1]) - 1, answer)
+
+    def right(self, place: int, answer: str) -> bool:
+        """Whether an answer is the right one, up to case and white space for words."""
+        want = self.parts[place].answer
+        if self.parts[place].kind in ("capitals",):
+            return answer == want
+        return " ".join(answer.split()).casefold() == want.casefold()
+
+
+def draw_task(
+    seed: str, mix: Mix, *, kept: bool = False, workers: int | None = None, kinds: Sequence[str] | None = None
+) -> TeamTask:
+    """A task by seed: the same seed and mix give the same task.
+
+    With ``kept``, phrasings, names, words and numbers are only those that are never trained on. ``workers`` and
+    ``kinds`` take the mix's place.
+    """
+    draw = Draw(f"{seed}/{kept}", kept=kept)
+    label = draw.one("label")
+    weights = dict(mix.kinds) if kinds is None else dict.fromkeys(kinds, 1.0)
+    parts = _parts(draw, mix, weights, label)
+    told = "".join(f"{part.told} " for part in parts if part.told)
+    lines = [f"{label.format(n=place + 1)} {part.question}" for place, part in enumerate(parts)]
+    asked = draw.random.randrange(len(parts)) if draw.random.random() < mix.task.boxed else None
+    ending = [] if asked is None else [draw.one("boxed").format(ref=_reference(label, asked + 1))]
+    opening = draw.one("intro")
+    if told:
+        opening += f"\n\n{told.strip()}"
+    count = workers or int(draw.weighted({str(key): weight for key, weight in mix.workers.items()}))
+    several = count > 1
+    names = draw.random.sample(list(draw.table("names")), count)
+    events = mix.events
+    return TeamTask(
+        seed=seed,
+        text="\n".join([opening, "", *lines, *(["", *ending] if ending else [])]),
+        parts=tuple(parts),
+        label=label,
+        asked=asked,
+        names=tuple(names),
+        layout=draw.weighted(mix.layouts),
+        prompt=draw.weighted(mix.prompts),
+        known=draw.random.randrange(len(parts)) if several and draw.random.random() < events.known else None,
+        late=draw.random.randint(2, 20) if several and draw.random.random() < events.late else 0,
+        clash=several and draw.random.random() < events.clash,
+        kept=kept,
+    )
+
+
+def _parts(draw: Draw, mix: Mix, weights: Mapping[str, float], label: str) -> list[Part]:
+    parts = list[Part]()
+    for _ in range(draw.random.randint(*mix.task.parts)):
+        part, kind = None, draw.weighted(weights)
+        if kind == "add":
+            part = draw_chained(draw, parts, partial(_reference, label))
+        parts.append(part or draw_part(draw, "sum" if kind == "add" else kind, mix.task.longest_count))
+    return parts
+
+
+def _reference(label: str, number: int) -> str:
+    """How a sentence speaks of a part."""
+    called = label.format(n=number).rstrip(".:")
+    return f"number {number}" if called.rstrip(")") == str(number) else called
