@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes import LAYOUTS, ScriptedEngine, decode, encode, kinds, of_kind, prompt_folder, run, scripted
+from fakes import (
+    LAYOUTS,
+    ScriptedEngine,
+    decode,
+    encode,
+    kinds,
+    of_kind,
+    prompt_folder,
+    run,
+    scripted,
+    tiny_team_engine,
+)
 from hogwild import Sampling, Team, Worker
 from hogwild.errors import OptionError
 from hogwild.team.parts import Part, cut, deal, parse_plan
@@ -263,3 +274,16 @@ def test_a_plan_is_drawn_by_the_seed(prompt: Path) -> None:
         run(Team(engine, "Task", 2, prompt=prompt, assign="plan", seed=seed, sampling=hot, budget=20))
         texts.add(decode(engine.seen[2][0]))
     assert len(texts) == 2
+
+
+def test_with_the_prompt_set_steps_parts_are_thought_about() -> None:
+    told = {}
+    for prompt in ("default", "steps"):
+        one = Team(tiny_team_engine(), "task", 2, assign=["a?", "b?", "c?"], prompt=prompt)
+        told[prompt] = [
+            one.setup.text("private", me=name, role="", parts=one.setup.parts[name]) for name in ("Alice", "Bob")
+        ]
+    assert ["step by step" in text for text in told["default"]] == [False, False]
+    assert "in one short line" in told["default"][0]
+    assert ["step by step" in text for text in told["steps"]] == [True, True]
+    assert "1. a?\n2. b?" in told["steps"][0].replace("\n\n", "\n")

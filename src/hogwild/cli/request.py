@@ -14,7 +14,7 @@ from typing import Any
 from hogwild.errors import InputError, OptionError
 
 LAYOUTS = ("combined", "contiguous", "interleaved")
-PROMPTS = ("default", "examples", "code", "short")
+PROMPTS = ("default", "examples", "code", "short", "steps")
 ASSIGN = ("none", "plan")
 ANSWERS = ("text", "boxed", "number", "code")
 ON_FULL = ("stop", "drop")

@@ -154,7 +154,9 @@ class Scribe:
         space.steps[-1].told = member.told
         now = self._progress.now(worker=member.name, step=member.step)
         yield events.StepFinished(**now, text=member.text.strip())
-        answer = find_answer(member.body, self._setup.settings.answer, self._setup.task)
+        # What a worker with parts of its own puts into a box answers a part.
+        form = "text" if self._setup.parts else self._setup.settings.answer
+        answer = find_answer(member.body, form, self._setup.task)
         if answer is not None and self._progress.answer is None:
             self._progress.answer, self._progress.answer_text = answer, member.body.strip()
             self._progress.stop("answer")

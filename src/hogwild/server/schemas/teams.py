@@ -39,7 +39,7 @@ class TeamRequest(SamplingFields):
     on_full: Literal["stop", "drop"] | None = None
     snapshots: list[Count] | None = None
     check_every: int | None = Field(None, ge=0, lt=2**31)
-    prompt: Literal["default", "examples", "code", "short"] | None = Field(
+    prompt: Literal["default", "examples", "code", "short", "steps"] | None = Field(
         None, description="a packaged set of prompts"
     )
     stop: list[str] | None = Field(None, description="texts at which a worker is done")

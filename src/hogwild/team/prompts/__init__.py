@@ -33,8 +33,8 @@ def packaged_sets() -> list[str]:
 class PromptSet:
     """The texts of a team, rendered from templates.
 
-    ``name`` is a packaged set (``default``, ``examples``, ``code``, ``short``) or a folder of the user's. Templates run
-    in Jinja's sandbox. Raises `OptionError` when there is no such set or a template is broken.
+    ``name`` is a packaged set (``default``, ``examples``, ``code``, ``short``, ``steps``) or a folder of the user's.
+    Templates run in Jinja's sandbox. Raises `OptionError` when there is no such set or a template is broken.
     """
 
     def __init__(self, name: str | Path, turns: Turns) -> None:
