@@ -256,3 +256,18 @@ def test_free_text_is_never_final() -> None:
 def test_an_unknown_form_is_named() -> None:
     with pytest.raises(OptionError, match="'json' is unknown: give one of text, boxed, number, code"):
         find_answer("5", "json")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"Problem 1: \boxed{18}.", None),
+        (r"So far it is \boxed{18, 3}.", None),
+        (r"Problem 1: \boxed{18}. All of them: \boxed{18, 3, 70}.", "18, 3, 70"),
+        (r"All of them: \boxed{18, 3, 70}. The last one is \boxed{70}.", "18, 3, 70"),
+        (r"\boxed{18 \\ 3 \\ 70}", r"18 \\ 3 \\ 70"),
+        (r"I write \boxed{a1, a2, a3}.", None),
+    ],
+)
+def test_a_list_in_the_task_says_how_many_items_an_answer_has(text: str, answer: str | None) -> None:
+    assert find_answer(text, "boxed", r"Give the answers as \boxed{a1, a2, a3}.") == answer

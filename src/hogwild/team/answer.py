@@ -25,11 +25,14 @@ _BOX_PARTS = re.compile(
     r"|[{}]"
 )
 
+_LIST = r"(?P<letter>[a-z])_?1(?:, ?(?:(?P=letter)_?[0-9]+|\.{2,}|…|\\[lc]?dots))+"  # a1, a2, a3
+
 _PLACEHOLDER = re.compile(
     r"(?:insert )?(?:the |your )?(?:final )?(?:answers?|number|result)(?: here)?"
     r"|\.{2,}|…|\\[lc]?dots|\?+"
-    r"|(?P<letter>[a-z])_?1(?:, ?(?:(?P=letter)_?[0-9]+|\.{2,}|…|\\[lc]?dots))+"
+    rf"|{_LIST}"
 )
+_BETWEEN = re.compile(r"[,;\n]|\\\\|\band\b")
 _TEXT_COMMANDS = re.compile(r"\\(?:text(?:bf|it|rm)?|math(?:bf|it|rm)|emph)\b|\\[ ,;!]|\\q?quad\b")
 
 _CLAIM = re.compile(r"\banswer\b(?:[^.?!\n:=]{0,60}?(?:\b(?:is|was|be|equals)\b|[:=])|[*_\s]*\n)", re.IGNORECASE)
@@ -63,7 +66,7 @@ def boxed(text: str) -> str | None:
 
 
 def find_answer(text: str, form: str, task: str = "") -> str | None:
-    """The final answer in ``text``, or None.
+    r"""The final answer in ``text``, or None.
 
     Args:
         text: what a worker wrote.
@@ -71,7 +74,8 @@ def find_answer(text: str, form: str, task: str = "") -> str | None:
             with *answer* gives, without its unit and thousands separators (``-1234.5``, ``3/4``); ``code`` the last
             complete fenced block; ``text`` never finds any.
         task: what the worker was told. A box that is in the task as well counts only where it is claimed to be the
-            answer or stands first in the text; sentences and code of the task never count.
+            answer or stands first in the text; sentences and code of the task never count. Where the task has a box
+            like ``\boxed{a1, a2, a3}``, a box with fewer items is no answer yet.
 
     Raises:
         OptionError: ``form`` is none of the four.
@@ -104,12 +108,19 @@ def _boxes(text: str) -> list[_Box]:
 def _answers_in_boxes(text: str, task: str) -> list[_Box]:
     """The boxes that hold an answer: neither a placeholder nor quoted from the task."""
     of_task, squashed_task = {_squash(box.content) for box in _boxes(task)}, _squash(task)
+    fewest = max((_items(content) for content in of_task if re.fullmatch(_LIST, content)), default=1)
 
     def counts(box: _Box) -> bool:
+        if _items(box.content) < fewest:
+            return False
         repeated = _squash(box.content) in of_task and _is_quoted(text, box, squashed_task)
         return not repeated and not _is_placeholder(box.content)
 
     return [box for box in _boxes(text) if counts(box)]
+
+
+def _items(content: str) -> int:
+    return len(_BETWEEN.findall(content)) + 1
 
 
 def _is_placeholder(content: str) -> bool:
