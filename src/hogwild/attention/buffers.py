@@ -1,7 +1,7 @@
 """What a pass tells the kernels, in memory that stays where it is: so a pass can be recorded once and replayed.
 
 A CUDA graph replays launches with the addresses and sizes that they had when it was recorded. So all that changes from
-pass to pass is copied into buffers, whose sizes are those of a *bucket*, and buckets are few. What fills a bucket up does
+pass to pass is copied into buffers, whose sizes are those of a *bucket*, and buckets are few. What fills it up does
 nothing: splits without tokens, and tokens that read nothing and write to slots which nobody reads. The numbers are put
 together in memory that the GPU can copy from by itself, and go over at once; the rotations are made over there.
 

@@ -56,8 +56,8 @@ def _make(name: str, rng: Random) -> Problem:
     question = f"Alice knows the code of the {thing}, and Bob does not."
     parts = (
         f"Tell Bob the code of the {thing}.",
-        'Write down the twelve months of the year in one line, and below it, in a line that begins with "Code:", the code '
-        f"of the {thing} that Alice has told.",
+        "Write down the twelve months of the year in one line, and below it, in a line that begins with 'Code:', "
+        f"the code of the {thing} that Alice has told.",
     )
     private = (f"The code of the {thing} is {code}.",)
     return Problem(name, question, code, "text", parts, private, answered_by=1)
