@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from hogwild.cli import options as opt
@@ -20,6 +18,7 @@ from hogwild.cli import text
 from hogwild.cli.loading import loading
 from hogwild.cli.needs import need
 from hogwild.cli.request import check_writable, parse_bytes, split_list
+from hogwild.cli.tables import show
 from hogwild.errors import OptionError
 
 if TYPE_CHECKING:
@@ -276,23 +275,9 @@ def finish(tables: Sequence[Table], machine: str, as_json: str, targets: Sequenc
     if json:
         typer.echo(as_json)
     else:
-        out = Console()
-        if not out.is_terminal:
-            out.width = 250  # so that a row is a line
-        for table in tables:
-            out.print(_drawn(table))
-        out.print(Text(machine, style="dim"), soft_wrap=True)
+        show(tables, machine)
     for path in targets:
         if path.suffix not in (".json", ".md"):
             continue
         markdown = "\n".join([*(table.markdown() for table in tables), machine, ""])
         path.write_text(as_json + "\n" if path.suffix == ".json" else markdown)
-
-
-def _drawn(table: Table) -> RichTable:
-    drawn = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, title=table.title, title_justify="left")
-    for number, column in enumerate(table.columns):
-        drawn.add_column(column, justify="left" if number == 0 or len(table.columns) == 2 else "right")
-    for row in table.rows:
-        drawn.add_row(*(Text(cell) for cell in row))
-    return drawn

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from hogwild.cli import measures
+from hogwild.cli import accuracy, measures
 
 app = typer.Typer(no_args_is_help=False)
+app.command("run")(accuracy.run_)
+app.command("report")(accuracy.report_)
+app.command("compare")(accuracy.compare_)
+app.command("list")(accuracy.list_)
 app.command("collaboration")(measures.collaboration)
 app.command("attention")(measures.attention)
 app.command("judge")(measures.judge)
