@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,7 +93,7 @@ def run_(
     load = {"device": device, "dtype": dtype, "quantize": quantize, "kv_dtype": kv_dtype, "attention": attention}
     fixed = {"task": task, "model": model, **load, **given, "seed": seed, "kept": kept, "parallel": parallel}
     memory = parse_bytes("--kv-memory", kv_memory) if kv_memory else None
-    find_method = import_module("hogwild.eval.methods").find_method  # which comes in a moment
+    from hogwild.eval.methods import find_method
     from hogwild.eval.problem import Source
     from hogwild.eval.results import Asked, opened
     from hogwild.eval.tasks import find_task
@@ -190,7 +189,8 @@ def _side(given: str) -> tuple[Path, str | None]:
 def list_() -> None:
     """The tasks and the methods that there are."""
     from hogwild.bench.report import Table
+    from hogwild.eval.methods import list_methods
     from hogwild.eval.tasks import list_tasks
 
     show([Table("Tasks", ("name", "what it is"), tuple(list_tasks()))])
-    show([Table("Methods", ("name", "what it is"), tuple(import_module("hogwild.eval.methods").list_methods()))])
+    show([Table("Methods", ("name", "what it is"), tuple(list_methods()))])
