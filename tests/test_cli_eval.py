@@ -186,7 +186,7 @@ def test_a_group_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_time_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
-    monkeypatch.setattr(units.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("hogwild.cli.units.time.monotonic", lambda: now[0])
     with units.Units(10, there=0) as count:
         for _ in range(4):
             now[0] += 20
