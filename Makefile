@@ -14,7 +14,7 @@ KERNELS := hatch_build.py $(wildcard src/hogwild/native/*.cpp src/hogwild/native
 
 export TASK
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint style types imports sizes docs docs-check bench speed clean
+.PHONY: help demo test lint style types imports sizes docs docs-check train bench speed clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -48,6 +48,9 @@ docs: $(VENV)/.dev ## bring the generated parts of the docs up to date, and chec
 docs-check: $(VENV)/.dev ## check links, generated parts, module list, public names, examples
 	$(BIN)/python scripts/check_docs.py
 
+train: $(VENV)/.dev ## the recipe: SmolLM2 135M learns to work in a team, in three hours, into OUT=runs/team
+	$(BIN)/hogwild train --out $(or $(OUT),runs/team) --minutes 180 --batch 8 --lora-rank 8 --eval-every 100 --eval-tasks 16
+
 bench: $(VENV)/.bench ## measure the bars (about 20 minutes, on a quiet machine) and write docs/benchmarks.md; ONLY="limit load" chooses
 	$(BIN)/python scripts/benchmarks.py $(if $(ONLY),--only $(ONLY))
 
@@ -70,11 +73,11 @@ $(VENV)/.runtime: pyproject.toml constraints.txt $(KERNELS) | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt $(KERNELS) | $(VENV)/bin/python
 	$(INSTALL) hatchling
-	$(INSTALL) --no-build-isolation -e '.[dev,serve]'
+	$(INSTALL) --no-build-isolation -e '.[dev,serve,train]'
 	@touch $@ $(VENV)/.runtime
 
 # llama.cpp is compiled for this machine (minutes); where that fails, the comparison leaves it out and says so.
 $(VENV)/.bench: $(VENV)/.dev
-	$(INSTALL) --no-build-isolation -e '.[dev,serve,eval]'
+	$(INSTALL) --no-build-isolation -e '.[dev,serve,eval,train]'
 	-CMAKE_ARGS=-DGGML_NATIVE=ON $(INSTALL) llama-cpp-python
 	@touch $@

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hogwild import __version__
-from hogwild.cli import bench, check, env, evaluate, models, replay, run, serve, teams, text
+from hogwild.cli import bench, check, env, evaluate, models, replay, run, serve, teams, text, train
 from hogwild.errors import HogwildError
 from hogwild.models.parallel import launched
 
@@ -30,6 +30,8 @@ app.add_typer(models.app, name="models")
 app.add_typer(bench.app, name="bench")
 app.add_typer(check.app, name="check")
 app.add_typer(evaluate.app, name="eval")
+app.command("train")(train.train)
+app.command("teamwork")(train.teamwork)
 app.command("env")(env.env)
 
 

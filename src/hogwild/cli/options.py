@@ -84,6 +84,9 @@ FrequencyPenalty = Annotated[
 Model = Annotated[
     str, _model("--model", "-m", metavar="MODEL", help="A packaged name, a folder, a .gguf file or a hub id.")
 ]
+Adapter = Annotated[
+    Path | None, _model(metavar="FOLDER", help="LoRA for it, as hogwild train writes it; it may choose the prompt too.")
+]
 Device = Annotated[str, _model(metavar="DEVICE", help="Where the model runs.")]
 Dtype = Annotated[
     str | None, _model(metavar="DTYPE", help="Of weights and cache, like float32 or bfloat16.", show_default=_THEIRS)

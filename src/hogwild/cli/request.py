@@ -105,6 +105,17 @@ def read_schema(path: Path) -> dict[str, Any]:
     return schema
 
 
+def team_of(adapter: Path) -> dict[str, Any]:
+    """The options of a team that an adapter was trained for, as its ``hogwild.json`` says."""
+    try:
+        team: dict[str, Any] = json.loads((adapter / "hogwild.json").read_bytes())["team"]
+    except OSError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"--adapter: {str(adapter / 'hogwild.json')!r} cannot be read: {error}") from error
+    return team
+
+
 def _as_path(given: str) -> Path | None:
     try:
         path = Path(given).expanduser()
@@ -153,6 +164,7 @@ class Request:
     on_full: str = "stop"
     snapshots: tuple[int, ...] = ()
     drafts: int = 0
+    adapter: Path | None = None
     device: str = "cpu"
     dtype: str | None = None
     quantize: str = "none"
@@ -202,6 +214,7 @@ class Request:
     def engine_options(self) -> dict[str, Any]:
         """The keyword arguments of ``Engine.load``."""
         names = (
+            "adapter",
             "device",
             "dtype",
             "quantize",
@@ -221,4 +234,5 @@ class Request:
             "names": None if self.names is None else list(self.names),
             "assign": self.assign if isinstance(self.assign, str) else list(self.assign),
             "prompt": str(self.prompt),
+            "may_end": self.adapter is not None and bool(team_of(self.adapter).get("may_end")),
         }

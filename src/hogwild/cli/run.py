@@ -33,6 +33,7 @@ def run(
     presence_penalty: opt.PresencePenalty = None,
     frequency_penalty: opt.FrequencyPenalty = None,
     model: opt.Model = opt.DEFAULT_MODEL,
+    adapter: opt.Adapter = None,
     device: opt.Device = "cpu",
     dtype: opt.Dtype = None,
     quantize: opt.Quantize = "none",
@@ -69,13 +70,14 @@ def run(
         budget=budget,
         seed=seed,
         sampling={name: value for name, value in sampling.items() if value is not None},
-        prompt=_prompt(prompt, prompt_dir),
+        prompt=_prompt(prompt, prompt_dir, adapter),
         assign=_assign(assign, part),
         answer=answer,
         schema=req.read_schema(schema) if schema else None,
         on_full=on_full,
         snapshots=req.parse_snapshots(snapshots) if snapshots else (),
         drafts=drafts,
+        adapter=adapter,
         device=device,
         dtype=dtype,
         quantize=quantize,
@@ -91,10 +93,11 @@ def run(
     watch(request, trace, json=json, quiet=quiet)
 
 
-def _prompt(name: str | None, folder: Path | None) -> str | Path:
+def _prompt(name: str | None, folder: Path | None, adapter: Path | None) -> str | Path:
     if name and folder:
         raise OptionError("--prompt and --prompt-dir cannot be had together; give one of them")
-    return folder or name or "default"
+    learnt = req.team_of(adapter).get("prompt") if adapter else None
+    return folder or name or learnt or "default"
 
 
 def _assign(name: str | None, parts: list[str] | None) -> str | tuple[str, ...]:

@@ -28,6 +28,7 @@ from hogwild.engine.prefixes import Prefixes
 from hogwild.engine.selftest import ExactnessReport, self_test
 from hogwild.errors import ModelUnsupported, OptionError
 from hogwild.geometry import Layer
+from hogwild.models.adapter import Adapter, merge, read_adapter
 from hogwild.models.compiled import MOST_TOKENS, WARM_UP, compile_layers, compile_limit
 from hogwild.models.hook import NAME, handing
 from hogwild.models.linear import check_quantize, prepare_linears
@@ -60,7 +61,7 @@ class Engine:
     Attributes: ``model`` (transformers), ``tokenizer`` (or None), ``generation_config``, ``name``, ``pool``,
     ``prefixes`` (the prompts that are kept), ``max_positions`` (the longest view), ``vocab_size``, ``quantize`` (how
     the weights are stored), ``report`` (what the self-test found, None if skipped), ``ranks`` (the processes that share
-    the model), ``observer`` (who is told of each pass, None by default).
+    the model), ``observer`` (who is told of each pass, None by default), ``adapter`` (which was merged, or None).
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Engine:
         )
         self.prefixes = Prefixes(self.pool)
         self.observer: Observer | None = None
+        self.adapter: Adapter | None = None
         self._fixed: FixedPasses | None = None
         self._compiled = False
 
@@ -111,6 +113,7 @@ class Engine:
         kv_memory: int | None = None,
         kv_dtype: str | torch.dtype | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
+        adapter: str | Path | None = None,
         trust_remote_code: bool = False,
         tensor_parallel: bool = False,
         attention: str = "auto",
@@ -128,6 +131,7 @@ class Engine:
         ``quantize``: "int8" or "int4" weights, on the CPU (docs/quantisation.md); by default they are as they are.
         ``kv_memory`` is in bytes; by default a quarter of the free memory. ``kv_dtype``: "int8" keeps keys and values
         in half the memory, with some error (docs/quantisation.md); by default they have the model's dtype.
+        ``adapter``: a folder with LoRA as PEFT writes it; it becomes part of the weights (docs/training.md).
         ``attention``: "auto" (the fastest that works here), "fused" (the compiled kernel, on the CPU), "triton" or
         "varlen" (on CUDA), "plain" or "reference". ``graphs``: record short passes as CUDA graphs, with "triton" only.
         ``compile``: the layers go through torch.compile, which takes a minute or more (docs/compile.md).
@@ -145,6 +149,9 @@ class Engine:
         ranks = join() if tensor_parallel else ALONE
         if compile and ranks.size > 1:
             raise OptionError("compile and tensor_parallel cannot be had together: leave one of them out")
+        if adapter is not None and ranks.size > 1:
+            raise OptionError("adapter and tensor_parallel cannot be had together: merge it into a folder first")
+        learnt = None if adapter is None else read_adapter(adapter)
         if isinstance(model, PreTrainedModel):
             if ranks.size > 1:
                 raise OptionError("tensor_parallel shares a model out as it is read: give a path or a name, no model")
@@ -158,12 +165,14 @@ class Engine:
                 progress=progress,
                 ranks=ranks,
             )
+        if learnt is not None:
+            merge(loaded.model, learnt)
         if loaded.ranks.size == 1 and prepare_linears(loaded.model, quantize):
             leave_files(loaded.model)
             join_siblings(loaded.model)
             fuse_norms(loaded.model)
         engine = cls(loaded, kv_memory, attention, kv_dtype)
-        engine.quantize = quantize
+        engine.quantize, engine.adapter = quantize, learnt
         if compile:
             engine._compile()
         if graphs:

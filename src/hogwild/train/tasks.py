@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -201,3 +201,23 @@ def _reference(label: str, number: int) -> str:
     """How a sentence speaks of a part."""
     called = label.format(n=number).rstrip(".:")
     return f"number {number}" if called.rstrip(")") == str(number) else called
+
+
+CASES: Mapping[str, Mapping[str, Any]] = {
+    "plain": {"known": None, "late": 0},
+    "unequal": {"known": None, "late": 0},
+    "known": {"known": 0, "late": 0},
+    "late": {"known": None, "late": 6},
+}
+"""Tasks to measure on: ordinary ones, parts of very unequal length, one part done before, a worker that joins late."""
+
+UNEQUAL = {"count": 2.0, "first": 1.0, "last": 1.0, "opposite": 1.0}
+
+
+def draw_case(case: str, seed: str, mix: Mix, *, kept: bool, workers: int, layout: str) -> TeamTask:
+    """A task of one of the `CASES`."""
+    if case == "unequal":
+        longer = mix.task.model_copy(update={"longest_count": max(mix.task.longest_count, 14), "parts": (4, 8)})
+        mix = mix.model_copy(update={"kinds": UNEQUAL, "task": longer})
+    changes = CASES[case] if workers > 1 else CASES["plain"]
+    return replace(draw_task(seed, mix, kept=kept, workers=workers), layout=layout, clash=False, **changes)

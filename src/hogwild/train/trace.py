@@ -70,12 +70,12 @@ class Trace:
     def plan(self, device: torch.device) -> Plan:
         """The plan of attention for one forward over all ``tokens``, whose slots are their places [T]."""
         first = [0, *accumulate(self.lengths)]
-        stretches: dict[tuple[int, int], Block] = {}
+        pool, stretches = _Packed(device), dict[tuple[int, int], Block]()
 
         def stretch(index: int, copy: int) -> Block:
             if (index, copy) not in stretches:
                 # A plan asks nothing else of a block than this one knows.
-                stretches[index, copy] = cast(Block, _Stretch(first[index]))
+                stretches[index, copy] = cast(Block, _Stretch(first[index], pool))
             return stretches[index, copy]
 
         readings = []
@@ -89,26 +89,27 @@ class Trace:
                     count=row.count,
                 )
             )
-        return Plan(readings, torch.arange(len(self.tokens), device=device))
+        return Plan(readings, torch.arange(len(self.tokens)))
 
 
-class _OneToken:
-    """A pool whose pages hold one token each: nothing is read that nobody sees."""
+@dataclass(frozen=True)
+class _Packed:
+    """What stands for the pool: pages of one token, so that nothing is read that nobody sees."""
 
-    page_size = 1
+    device: torch.device
+    page_size: int = 1
 
 
+@dataclass(frozen=True, eq=False)
 class _Stretch:
     """A stretch in the place of a block, whose tokens stand behind each other from slot ``first`` on."""
 
-    pool = _OneToken
-
-    def __init__(self, first: int) -> None:
-        self._first = first
+    first: int
+    pool: _Packed
 
     def runs(self, begin: int, end: int) -> list[tuple[int, int]]:
         """See `Block.runs`."""
-        return [(self._first + begin, self._first + end)]
+        return [(self.first + begin, self.first + end)]
 
 
 @dataclass(frozen=True)
