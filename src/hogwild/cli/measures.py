@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from hogwild.bench.report import Table
     from hogwild.engine import Engine
 
-Traces = Annotated[list[Path], typer.Argument(metavar="TRACE...", help="Files that hogwild run --trace wrote.")]
+Traces = Annotated[
+    list[Path], typer.Argument(metavar="TRACE...", help="Files of hogwild run --trace, or folders of hogwild eval run.")
+]
 Parts = Annotated[
     int, typer.Option(metavar="N", help="How many numbered parts the task has.", show_default="those dealt out")
 ]
@@ -42,20 +44,26 @@ LEGEND = (
 
 
 def collaboration(trace: Traces, parts: Parts = 0, together: Together = False, json: Json = False) -> None:
-    """Show who did what in a TRACE, how much of it twice, and who spoke of whom."""
+    """Show who did what in a TRACE, how much of it twice, and who spoke of whom; of a folder, by method."""
     from json import dumps
 
-    from hogwild.eval.collaboration import measure, worker_table
-    from hogwild.team.trace import read_trace
+    from hogwild.eval.collaboration import by_method, collaboration_table, measure, worker_table
+    from hogwild.eval.traces import Traced, read_runs
 
     req.within("--parts", parts, 0)
-    read = [(str(path), read_trace(path)) for path in trace]
+    read = [(path, [replace(one, parts=parts or one.parts) for one in read_runs(path)]) for path in trace]
     if together:
-        found = [(" + ".join(name for name, _ in read), measure(*(events for _, events in read), parts=parts))]
-    else:
-        found = [(name, measure(events, parts=parts)) for name, events in read]
+        teams, name = [team for _, runs in read for one in runs for team in one.teams], " + ".join(map(str, trace))
+        read = [(Path(f"{name}, together"), [Traced(name, teams, parts=parts)])]
+    tables: list[Table] = []
+    for path, runs in read:
+        if path.is_dir():
+            tables.append(collaboration_table(by_method(runs), f"{path}: means over the runs"))
+        else:
+            tables += [worker_table(one.name, measure(*one.teams, parts=one.parts)) for one in runs]
+    found = [(one.name, measure(*one.teams, parts=one.parts)) for _, runs in read for one in runs] if json else []
     as_json = dumps([{"trace": name} | one.as_dict() for name, one in found], indent=1)
-    finish([worker_table(name, one) for name, one in found], LEGEND, as_json, [], json)
+    finish(tables, LEGEND, as_json, [], json)
 
 
 def attention(
@@ -143,17 +151,24 @@ def judge(
     need("hogwild eval judge", "httpx2")
     from hogwild.cli.bench import reporting
     from hogwild.eval.judge import Judge, judge_runs, judge_table, summary, transcript
-    from hogwild.team.trace import read_trace
+    from hogwild.eval.traces import read_runs
 
     req.within("--times", times, 1)
     req.within("--max-tokens", max_tokens, 1)
     req.check_writable("--out", out)
     asked = Judge(url, judge_model, os.environ.get(key_variable, ""), max_tokens=max_tokens)
-    runs, found = {str(path): transcript(read_trace(path)) for path in trace}, []
+    runs, found = [one for path in trace for one in read_runs(path)], []
+    shown, methods = {one.name: transcript(*one.teams) for one in runs}, {one.name: one.method for one in runs}
     with reporting() as report:
-        for one in judge_runs(runs, asked, times, out):
+        for one in judge_runs(shown, asked, times, out):
             found.append(one)
             report(f"{one.trace}, judgement {one.number} of {times}: {one.score or 'not parsable'}")
     asked.close()
     legend = f"{judge_model} at {url}, {times} times each; all judgements in {out}"
-    finish([judge_table(found)], legend, dumps(summary(found), indent=1), [], json)
+    finish(
+        [judge_table(found, methods)],
+        legend,
+        dumps(summary(found), indent=1),
+        [],
+        json,
+    )

@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from hogwild.bench.report import Table
+from hogwild.eval.traces import Traced
 from hogwild.eval.writing import WORD, Step, Writing, read_writing
 from hogwild.team.events import Event
 
@@ -106,6 +107,17 @@ def measure(*traces: Sequence[Event], parts: int = 0) -> Collaboration:
     )
     twice = tuple(sorted(part for part, by in doers.items() if len(by) > 1))
     return Collaboration(shares, parts, twice, tuple(part for part in range(1, parts + 1) if part not in doers))
+
+
+def by_method(found: Iterable[Traced]) -> dict[str, list[Collaboration]]:
+    """Measure all, by method; one whose runs have one worker only is left out: it has nobody to work with.
+
+    Teams of a unit that did not see each other are looked at as one team, to compare with.
+    """
+    measured = dict[str, list[Collaboration]]()
+    for one in found:
+        measured.setdefault(one.method, []).append(measure(*one.teams, parts=one.parts))
+    return {method: runs for method, runs in measured.items() if any(len(run.shares) > 1 for run in runs)}
 
 
 def _repeated(writing: Writing) -> dict[str, float]:

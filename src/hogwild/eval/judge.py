@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -65,18 +66,22 @@ def parse_score(text: str) -> int | None:
     return int(found[-1]) if found and found[-1] in set("123456") else None
 
 
-def transcript(events: Sequence[Event]) -> str:
-    """A run as a judge reads it: its task, then its steps in the order in which they were begun, up to `SHOWN`."""
-    shown, tokens = list[Event](), 0
-    for event in events:
-        tokens += isinstance(event, Token)
-        if tokens > SHOWN:
-            break
-        shown.append(event)
-    writing = read_writing([shown])
-    task = next((event.task for event in shown if isinstance(event, Started)), "")
+def transcript(*teams: Sequence[Event]) -> str:
+    """A run as a judge reads it: its task, then its steps in the order in which they were begun, up to `SHOWN`.
+
+    Several teams are shown as if they were one, each up to its share of `SHOWN`.
+    """
+    shown = [_first(events, SHOWN // len(teams)) for events in teams]
+    writing = read_writing(shown)
+    task = next((event.task for events in shown for event in events if isinstance(event, Started)), "")
     steps = (f"[{step.worker}, step {step.number}]\n{(step.prefix + step.text).strip()}" for step in writing.steps)
     return "\n\n".join([f"Task: {task}", f"Writers: {', '.join(writing.workers)}", "What they wrote:", *steps])
+
+
+def _first(events: Sequence[Event], most: int) -> list[Event]:
+    """The events up to so many tokens."""
+    tokens = accumulate(isinstance(event, Token) for event in events)
+    return [event for event, count in zip(events, tokens, strict=True) if count <= most]
 
 
 class Judge:
@@ -192,18 +197,31 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     return means[49], means[1949]
 
 
-def judge_table(found: Sequence[Judgement]) -> Table:
-    """A line for each trace, with its scores and their mean, and one for all: the interval is that over traces."""
-    rows, means = list[tuple[str, ...]](), list[float]()
-    for run in dict.fromkeys(one.run for one in found):
-        own = [one for one in found if one.run == run]
-        scores = [one.score for one in own if one.score is not None]
-        means += [fmean(scores)] if scores else []
-        said = " ".join(str(one.score) if one.score is not None else "?" for one in own)
-        rows.append((own[0].trace, said, _mean(scores), str(len(own) - len(scores))))
-    lost = sum(one.score is None for one in found)
-    rows.append((f"all {len(rows)}", "", _mean(means), str(lost)))
+def judge_table(found: Sequence[Judgement], methods: Mapping[str, str] | None = None) -> Table:
+    """A line for each trace, with its scores and their mean, one for each of the ``methods`` by the names of traces,
+    and one for all: the interval is that over traces.
+    """
+    runs = [[one for one in found if one.run == run] for run in dict.fromkeys(one.run for one in found)]
+    rows, known = [_row(own) for own in runs], methods or {}
+    for name in dict.fromkeys(filter(None, known.values())):
+        rows += [_row_of_all([own for own in runs if known.get(own[0].trace) == name], f" of {name}")]
+    rows.append(_row_of_all(runs, ""))
     return Table("Collaboration, 1 to 6", ("trace", "scores", "mean (95% interval)", "not parsable"), tuple(rows))
+
+
+def _row(own: Sequence[Judgement]) -> tuple[str, ...]:
+    said = " ".join("?" if one.score is None else str(one.score) for one in own)
+    return own[0].trace, said, _mean(_scores(own)), str(len(own) - len(_scores(own)))
+
+
+def _row_of_all(runs: Sequence[Sequence[Judgement]], whose: str) -> tuple[str, ...]:
+    means = [fmean(scores) for own in runs if (scores := _scores(own))]
+    lost = sum(len(own) - len(_scores(own)) for own in runs)
+    return f"all {len(runs)}{whose}", "", _mean(means), str(lost)
+
+
+def _scores(own: Sequence[Judgement]) -> list[int]:
+    return [one.score for one in own if one.score is not None]
 
 
 def _mean(values: Sequence[float]) -> str:

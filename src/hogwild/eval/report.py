@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from hogwild.bench.machine import Machine
 from hogwild.bench.report import Table
 from hogwild.errors import InputError
 from hogwild.eval import figures, results
+from hogwild.eval.collaboration import Collaboration, by_method, collaboration_table
 from hogwild.eval.figures import AtEnd, Difference, Estimate, Point
 from hogwild.eval.records import Record
+from hogwild.eval.traces import units
 
 FORMATS = (".svg", ".png")
 """A plot is made in each of these."""
@@ -21,7 +23,9 @@ FORMATS = (".svg", ".png")
 
 @dataclass(frozen=True)
 class Report:
-    """The figures of one folder. ``first`` is the method that all others are measured by."""
+    """The figures of one folder. ``first`` is the method that all others are measured by; ``collaboration`` of each
+    method with several workers whose traces were kept.
+    """
 
     title: str
     small_print: str
@@ -29,6 +33,7 @@ class Report:
     points: Sequence[Point]
     differences: Sequence[Difference]
     ends: Sequence[AtEnd]
+    collaboration: Mapping[str, Sequence[Collaboration]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, path: Path) -> Report:
@@ -41,7 +46,8 @@ class Report:
         first = points[0].method
         title = f"{folder.run['task']}, {model_name(folder.run)}"
         different, ends = figures.differences(there, first), figures.at_end(points)
-        return cls(title, small_print(folder.run), first, points, different, ends)
+        together = by_method(units(folder))
+        return cls(title, small_print(folder.run), first, points, different, ends, together)
 
     @property
     def methods(self) -> list[str]:
@@ -54,11 +60,15 @@ class Report:
         return sorted({point.budget for point in self.points})
 
     def tables(self) -> list[Table]:
-        """Accuracy by budget, differences, the ends, and what each point took."""
+        """Accuracy by budget, differences, the ends, what each point took, and how the workers worked together."""
         found = [self._accuracy()]
         if self.differences:
             found.append(self._differences())
-        return [*found, self._ends(), self._details()]
+        found += [self._ends(), self._details()]
+        if self.collaboration:
+            known = {name: self.collaboration[name] for name in self.methods if name in self.collaboration}
+            found.append(collaboration_table(known, "Collaboration: means over the runs, to their ends"))
+        return found
 
     def _accuracy(self) -> Table:
         cells = {(one.method, one.budget): percent(one.accuracy) for one in self.points}
