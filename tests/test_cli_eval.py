@@ -77,10 +77,13 @@ def test_again_loads_nothing_and_more_does_the_rest(stage: list[Any], capsys: py
 
 
 def test_options_reach_the_model(stage: list[Any]) -> None:
-    assert run("--quantize", "int8", "--kv-memory", "1GB", "--dtype", "float32", "--no-traces") == 0
-    assert {name: stage[0][name] for name in ("quantize", "kv_memory", "dtype")} == {
-        "quantize": "int8", "kv_memory": 10**9, "dtype": "float32",
+    model = ["--quantize", "int8", "--kv-memory", "1GB", "--dtype", "float32", "--attention", "fused", "--graphs"]
+    assert run(*model, "--whole", "--no-traces") == 0
+    assert {name: stage[0][name] for name in ("quantize", "kv_memory", "dtype", "attention", "graphs")} == {
+        "quantize": "int8", "kv_memory": 10**9, "dtype": "float32", "attention": "fused", "graphs": True,
     }  # fmt: skip
+    found = json.loads(Path("out/run.json").read_text())
+    assert (found["whole"], found["graphs"]) == (True, True)
     assert not Path("out/traces").exists()
 
 
@@ -96,6 +99,7 @@ def test_options_reach_the_model(stage: list[Any]) -> None:
         (["--seed", "-1"], "--seed: -1 is out of range"),
         (["--parallel", "0"], "--parallel: 0 is out of range"),
         (["--temperature", "-1"], "--temperature: -1.0 is out of range"),
+        (["--kept", "--whole"], "--kept and --whole cannot be had together"),
         (["--quantize", "int7"], "--quantize: unknown value 'int7'"),
         (["--out", "prompt/user.jinja"], "no results can be written there"),
     ],

@@ -13,7 +13,8 @@ from hogwild.errors import OptionError
 from hogwild.eval.listed import right_items, same_item
 from hogwild.eval.problem import Problem, Source
 from hogwild.eval.tasks import find_task
-from hogwild.eval.tasks.parts import COUNT, parts
+from hogwild.eval.tasks.drawn import COUNT
+from hogwild.eval.tasks.parts import parts
 from hogwild.eval.tasks.pieces import KINDS, draw
 from hogwild.team.answer import find_answer
 

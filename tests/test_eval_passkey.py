@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hogwild.errors import OptionError
 from hogwild.eval.problem import Source
 from hogwild.eval.tasks import find_task
 
@@ -22,6 +23,8 @@ def test_same_again_and_kept_ones_are_others() -> None:
     assert task.load(Source(limit=9)) == task.load(Source(limit=9))
     rest, kept = task.load(Source()).problems, task.load(Source(kept=True)).problems
     assert len({problem.answer for problem in rest}) > 190
+    with pytest.raises(OptionError, match="passkey is generated and has no end: leave --whole out"):
+        task.load(Source(whole=True))
     assert not {problem.private for problem in rest} & {problem.private for problem in kept}
 
 

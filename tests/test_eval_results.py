@@ -133,6 +133,13 @@ def test_another_setting_is_refused(whole: Path, change: dict[str, Any], message
         evaluate(whole, asked(**change))
 
 
+def test_settings_that_came_later_were_not_asked_for(whole: Path) -> None:
+    later = asked()
+    assert evaluate(whole, replace(later, fixed={**later.fixed, "whole": False, "graphs": False})) == 0
+    with pytest.raises(OptionError, match="made with whole False, and now whole is True"):
+        evaluate(whole, replace(later, fixed={**later.fixed, "whole": True}))
+
+
 def test_other_problems_under_the_same_names_are_refused(whole: Path) -> None:
     changed = [replace(one, answer="y") for one in problems(1)]
     with (

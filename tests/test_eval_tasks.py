@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,10 @@ def test_gsm8k_from_a_folder(tmp_path: Path) -> None:
     assert [problem.id for problem in loaded.problems] == ["gsm8k/0", "gsm8k/1", "gsm8k/2"]
     kept = task.load(Source(folder=tmp_path, kept=True))
     assert [problem.answer for problem in kept.problems] == ["-5"]
+    whole = task.load(Source(folder=tmp_path, whole=True)).problems
+    assert whole == [*loaded.problems, *kept.problems]
+    with pytest.raises(OptionError, match="--kept and --whole cannot be had together"):
+        Source(folder=tmp_path, kept=True, whole=True)
     first = loaded.problems[0]
     assert first.form == "number"
     assert first.question == SCHOOL[0][0]
@@ -152,6 +157,29 @@ def test_a_context_comes_before_the_question(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [{"context": "Let $n=2$.", "question": "What is $n$?", "final_answer": ["2"]}]
     source = folder(tmp_path, "olympiadbench.jsonl", rows)
     assert find_task("olympiadbench").load(source).problems[0].question == "Let $n=2$.\n\nWhat is $n$?"
+
+
+@pytest.mark.parametrize(
+    ("error", "answer", "status"),
+    [
+        ("1e-1", "3.2", "right"),
+        ("1e-1", r"$\frac{32}{10}$", "right"),
+        (0.1, "3.0", "right"),
+        ("1e-1", "3.21", "wrong"),
+        ("1e-1", "about x", "wrong"),
+        (None, "3.1", "right"),
+        (None, "3.2", "wrong"),
+        ("1e-1,1e-2", "3.2", "wrong"),
+        ("-1", "3.2", "wrong"),
+        ("inf", "9", "wrong"),
+    ],
+)
+def test_an_error_that_is_allowed(error: object, answer: str, status: str, tmp_path: Path) -> None:
+    row = {"question": "About what is it?", "final_answer": ["$3.1$"], "error": error}
+    task = find_task("olympiadbench")
+    (problem,) = task.load(folder(tmp_path, "olympiadbench.jsonl", [row])).problems
+    assert task.score(problem, answer, "").status == status
+    assert json.loads(json.dumps(asdict(problem)))["id"] == problem.id
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ TaskSeed = Annotated[
     int, _work("--seed", metavar="N", help="Another one makes other problems, where they are generated.")
 ]
 Kept = Annotated[bool, _work("--kept", metavar="", help="Take the problems that are kept aside for a last check.")]
+Whole = Annotated[bool, _work("--whole", metavar="", help="Take all problems of a data set, the kept ones too.")]
 Parallel = Annotated[int, _work(metavar="N", help="Units at work at once; 1 for seconds that mean something.")]
 RunCode = Annotated[bool, _work("--allow-code-execution", metavar="", help="Run programs that the model writes, here.")]
 Out = Annotated[
@@ -65,6 +66,7 @@ def run_(
     seeds: Seeds = 1,
     seed: TaskSeed = 0,
     kept: Kept = False,
+    whole: Whole = False,
     parallel: Parallel = 1,
     allow_code_execution: RunCode = False,
     data: Data = None,
@@ -79,6 +81,7 @@ def run_(
     kv_memory: opt.KvMemory = None,
     kv_dtype: opt.KvDtype = None,
     attention: opt.Attention = "auto",
+    graphs: opt.Graphs = False,
 ) -> None:
     """Let METHODS solve the problems of TASK, and score the answers at each budget.
 
@@ -90,8 +93,10 @@ def run_(
     within("--seed", seed, 0)
     one_of("--quantize", quantize, QUANTIZE)
     given = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
-    load = {"device": device, "dtype": dtype, "quantize": quantize, "kv_dtype": kv_dtype, "attention": attention}
-    fixed = {"task": task, "model": model, **load, **given, "seed": seed, "kept": kept, "parallel": parallel}
+    load: dict[str, Any] = {"device": device, "dtype": dtype, "quantize": quantize, "kv_dtype": kv_dtype}
+    load |= {"attention": attention, "graphs": graphs}
+    which = {"seed": seed, "kept": kept, "whole": whole}
+    fixed = {"task": task, "model": model, **load, **given, **which, "parallel": parallel}
     memory = parse_bytes("--kv-memory", kv_memory) if kv_memory else None
     from hogwild.eval.methods import find_method
     from hogwild.eval.problem import Source
@@ -100,7 +105,7 @@ def run_(
 
     asked = Asked(fixed, split_list("--methods", methods), sorted(set(numbers("--budgets", budgets))), seeds, limit)
     found, ways = find_task(task), [find_method(name) for name in asked.methods]
-    loaded = found.load(Source(data, limit, seed, kept, run_code=allow_code_execution))
+    loaded = found.load(Source(data, limit, seed, kept, allow_code_execution, whole))
     with opened(out, asked) as folder:
         folder.check(loaded)
         if folder.todo(asked, loaded.problems):

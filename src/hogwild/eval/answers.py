@@ -41,6 +41,12 @@ def same_number(answer: str, right: str) -> bool:
     return number is not None and number == read_number(right)
 
 
+def near_number(answer: str, right: str, error: Fraction) -> bool:
+    """Whether both texts are numbers that differ by ``error`` at most."""
+    first, second = read_number(answer), read_number(right)
+    return first is not None and second is not None and abs(first - second) <= error
+
+
 def same_numbers(answer: str, right: Sequence[str]) -> list[bool]:
     """Of each right number, whether the list ``answer`` has the same at its place; it may be numbered, as ``2. 70``."""
     parts = [_LABEL.sub(_unlabelled(place), part) for place, part in enumerate(split_numbers(answer, len(right)), 1)]

@@ -73,14 +73,16 @@ def load_rows(data: DataSet, source: Source) -> Rows:
 
 
 def load_problems(data: DataSet, source: Source, make: Callable[[Row], Problem]) -> Loaded:
-    """The problems of a data set, one a row: the first three quarters, or the kept last one, up to the limit."""
+    """The problems of a data set, one a row, of the rows that `kept_apart` leaves, up to the limit."""
     loaded = load_rows(data, source)
     rows = kept_apart(loaded.rows, source)[: source.limit]
     return Loaded([make(row) for row in rows], loaded.origin, loaded.checksum)
 
 
 def kept_apart(rows: Sequence[Row], source: Source) -> Sequence[Row]:
-    """The rows that a source may take: the first three quarters, or the last one if it takes those kept aside."""
+    """The rows that a source takes: the first three quarters, the last one (``kept``), or all (``whole``)."""
+    if source.whole:
+        return rows
     border = len(rows) - len(rows) // 4
     return rows[border:] if source.kept else rows[:border]
 

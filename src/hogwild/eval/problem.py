@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from hogwild.errors import OptionError
 from hogwild.team.answer import AnswerForm
 
 Status = Literal["right", "partly", "wrong", "nothing"]
@@ -50,7 +51,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Source:
-    """Where problems come from.
+    """Where problems come from. Raises `OptionError` for ``kept`` and ``whole`` together.
 
     Attributes:
         folder: files of data sets (``--data``, ``HOGWILD_DATA``), or None for the hub.
@@ -58,6 +59,7 @@ class Source:
         seed: of what is generated or drawn together.
         kept: take the problems that are kept aside: none of them is ever among the others (of generated tasks, another
             stream of random numbers; of a data set, its last quarter).
+        whole: take all problems of a data set, those that are kept aside as well.
         run_code: the user allows that programs of the model run here.
     """
 
@@ -66,6 +68,11 @@ class Source:
     seed: int = 0
     kept: bool = False
     run_code: bool = False
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kept and self.whole:
+            raise OptionError("--kept and --whole cannot be had together: the whole holds what is kept aside, too")
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,9 @@ from hogwild.team.events import Event
 FORMAT = 1
 """The ``format`` of ``run.json`` that this version writes and reads."""
 
+LATER = {"whole": False, "graphs": False}
+"""Fixed settings that ``run.json`` did not have from the beginning, and what stood for them."""
+
 RUN, RESULTS, TIMES, JOURNAL, TRACES = "run.json", "results.jsonl", "times.jsonl", "journal.jsonl", "traces"
 
 
@@ -211,9 +214,10 @@ def _run(path: Path) -> dict[str, Any]:
 
 def _check(path: Path, run: Mapping[str, Any], asked: Asked) -> None:
     for name, value in asked.fixed.items():
-        if run and run.get(name) != value:
+        before = run.get(name, LATER.get(name))
+        if run and before != value:
             raise OptionError(
-                f"{path}: its results were made with {name} {_shown(run.get(name))}, and now {name} is "
+                f"{path}: its results were made with {name} {_shown(before)}, and now {name} is "
                 f"{_shown(value)}: give the same, or another folder"
             )
 

@@ -11,25 +11,20 @@ search it is all or nothing, and one guess in about ten is right.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 
 from hogwild.errors import OptionError
 from hogwild.eval.listed import right_items, same_item
 from hogwild.eval.problem import Loaded, Problem, Score, Source
+from hogwild.eval.tasks.drawn import draw_problems
 from hogwild.eval.tasks.pieces import Piece, branches, chain, draw, long_sum
 from hogwild.team.settings import ANSWER_TOKENS
 
 FEWEST, MOST = 2, 12
 """Parts of a task."""
-
-COUNT = 200
-"""Problems, where no limit is given."""
 
 _TOKENS_EACH = 20  # of an answer in the box: five words with hyphens
 _EACH_LINE = "Answer each in one short line that begins with its number."
@@ -50,9 +45,7 @@ class _Parts:
         )
 
     def load(self, source: Source) -> Loaded:
-        stream = f"parts-{self.kind}-{self.count}/{'kept' if source.kept else 'seed'}-{source.seed}"
-        number = COUNT if source.limit is None else source.limit
-        return generated([drawn(f"{stream}/{place}", self._make, source.kept) for place in range(number)])
+        return draw_problems(f"parts-{self.kind}-{self.count}", self._make, source)
 
     def _make(self, name: str, rng: Random) -> Problem:
         if self.kind == "search":
@@ -83,26 +76,6 @@ def parts(name: str) -> _Parts:
     if found is None or not FEWEST <= count <= MOST:
         raise OptionError(f"task {name!r}: give {FEWEST} to {MOST} parts, as in parts-independent-6")
     return _Parts(name, found["kind"] or "independent", count)
-
-
-def drawn(name: str, make: Callable[[str, Random], Problem], kept: bool) -> Problem:
-    """A problem drawn by random numbers that ``name`` seeds.
-
-    A checksum of its text says whether it is one of those kept aside, a quarter of all, whatever the seed; the first
-    one that fits is taken.
-    """
-    rng = Random(name)
-    while True:
-        problem = make(name, rng)
-        told = "\n".join([problem.question, *problem.private])
-        if (zlib.crc32(told.encode()) % 4 == 0) == kept:
-            return problem
-
-
-def generated(problems: Sequence[Problem]) -> Loaded:
-    """Problems that were made here, with their checksum. It changes when what is generated does."""
-    as_json = json.dumps([asdict(problem) for problem in problems], sort_keys=True)
-    return Loaded(problems, "generated", hashlib.sha256(as_json.encode()).hexdigest())
 
 
 def _joined(name: str, lead: str, pieces: Sequence[Piece]) -> Problem:

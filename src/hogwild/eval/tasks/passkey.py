@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from random import Random
 
 from hogwild.eval.problem import Loaded, Problem, Score, Source
-from hogwild.eval.tasks.parts import COUNT, drawn, generated
+from hogwild.eval.tasks.drawn import draw_problems
 
 _THINGS = ("safe", "locker", "gate", "suitcase", "bike lock", "garage", "cellar", "strongbox")
 _CODE = re.compile(r"(?<![0-9.])[0-9]{5}(?![0-9])")
@@ -33,9 +33,7 @@ class _Passkey:
         return None
 
     def load(self, source: Source) -> Loaded:
-        stream = f"passkey/{'kept' if source.kept else 'seed'}-{source.seed}"
-        number = COUNT if source.limit is None else source.limit
-        return generated([drawn(f"{stream}/{place}", _make, source.kept) for place in range(number)])
+        return draw_problems("passkey", _make, source)
 
     def score(self, problem: Problem, answer: str | None, text: str) -> Score:
         """The first code in the text of who was asked; digits may stand apart, as in ``1 2 3 4 5`` or ``12-345``."""
