@@ -19,7 +19,10 @@ def without_time(events: list[Any]) -> list[dict[str, Any]]:
     return [event.model_dump(exclude={"time", "prefill_seconds", "decode_seconds"}) for event in events]
 
 
-@pytest.mark.parametrize("options", [{}, {"assign": "plan"}, {"drafts": 4, "snapshots": [3, 9]}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"assign": "plan"}, {"assign": ["a", "b", "c"], "one_by_one": True}, {"drafts": 4, "snapshots": [3, 9]}],
+)
 def test_a_play_is_a_run(prompt: Path, options: dict[str, Any]) -> None:
     options |= {"prompt": prompt, "budget": 20, "answer": "boxed", "sampling": GREEDY}
     expected = list(Team(tiny_team_engine(), "Task", 2, **options).run())

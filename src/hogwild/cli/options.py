@@ -41,6 +41,9 @@ Assign = Annotated[
 Part = Annotated[
     list[str] | None, _team(metavar="TEXT", help="A part of the task; repeat for each. Shared out in runs.")
 ]
+OneByOne = Annotated[
+    bool, _team("--one-by-one", metavar="", help="Hand parts out one by one, to whoever is free, instead of in runs.")
+]
 Prompt = Annotated[
     str | None, _team(metavar="NAME", help=_help("The packaged templates", PROMPTS), show_default=PROMPTS[0])
 ]

@@ -159,6 +159,7 @@ class Request:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     prompt: str | Path = "default"
     assign: str | tuple[str, ...] = "none"
+    one_by_one: bool = False
     answer: str = "text"
     schema: Mapping[str, Any] | None = None
     on_full: str = "stop"
@@ -229,7 +230,18 @@ class Request:
 
     def team_options(self) -> dict[str, Any]:
         """The keyword arguments of ``Team``, without ``sampling``, which needs the model's defaults."""
-        names = ("workers", "layout", "budget", "seed", "answer", "schema", "on_full", "snapshots", "drafts")
+        names = (
+            "workers",
+            "layout",
+            "budget",
+            "seed",
+            "answer",
+            "schema",
+            "on_full",
+            "snapshots",
+            "drafts",
+            "one_by_one",
+        )
         return {name: getattr(self, name) for name in names} | {
             "names": None if self.names is None else list(self.names),
             "assign": self.assign if isinstance(self.assign, str) else list(self.assign),

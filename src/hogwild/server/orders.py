@@ -125,7 +125,7 @@ def of_team(body: TeamRequest, served: str, limits: ServerSettings) -> Order:
     count = _within("workers", body.workers or by_name or _count(body, limits), limits.max_workers)
     options = body.model_dump(include={
         "layout", "answer", "answer_tokens", "on_full", "snapshots", "check_every", "prompt", "logprobs", "assign",
-        "tool_seconds",
+        "tool_seconds", "one_by_one",
     })  # fmt: skip
     options |= {"budget": _budget(body.budget, limits), "schema": body.json_schema}
     if body.parts is not None:
@@ -186,7 +186,9 @@ def _within(param: str, value: int, most: int) -> int:
 
 
 def _hogwild(asked: HogwildOptions, count: int) -> dict[str, Any]:
-    options = asked.model_dump(include={"layout", "answer", "answer_tokens", "check_every"}, exclude_none=True)
+    options = asked.model_dump(
+        include={"layout", "answer", "answer_tokens", "check_every", "one_by_one"}, exclude_none=True
+    )
     if count == 1 and "answer" in options:
         raise unsupported("hogwild.answer", "one worker's answer is what it writes; take several workers")
     if asked.parts is not None:

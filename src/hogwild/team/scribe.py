@@ -73,7 +73,7 @@ class Scribe:
         if member.grammar is not None:
             member.grammar.push(token)
         piece = member.reader.push(token)
-        step = ends_step(member.body, piece)
+        step = not self._setup.one_by_one and ends_step(member.body, piece)  # then a part is a step
         member.text += piece
         member.pending = [token]
         if self._tools is not None and (found := self._tools.find(member.body)) is not None:
@@ -143,6 +143,8 @@ class Scribe:
 
     def remove(self, space: Workspace, member: Member, reason: str) -> Play[None]:
         """A worker leaves: what it has finished stays."""
+        if reason != "done":
+            self._setup.give_back(member.name)
         self._layout.leave(space, member)
         space.members.remove(member)
         member.free()
@@ -176,10 +178,16 @@ class Scribe:
             yield events.CheckAsked(**now)
 
     def _end_work(self, space: Workspace, member: Member) -> Play[None]:
-        """A worker has nothing more to write: its last step is finished, and it leaves."""
-        if member.begun:
+        """A worker has nothing more to write: its last step is finished. It leaves, unless a part is left for it."""
+        more = self._setup.one_by_one and self._setup.take_part(member.name)
+        if member.begun or more:
             if member.pending:  # the end of a stop string, which nobody has read yet
                 yield from feed([Row(self._layout.view(space, member), member.pending)])
                 member.pending = []
             yield from self._end_step(space, member)
-        yield from self.remove(space, member, "done")
+        if not more:
+            yield from self.remove(space, member, "done")
+            return
+        yield from self._setup.hand_over(space, member)
+        yield events.Planned(**self._progress.now(), parts=self._setup.shares())
+        yield events.StepStarted(**self._progress.now(worker=member.name, step=member.step), text=member.prefix)

@@ -51,6 +51,8 @@ class Settings:
         may_end: workers may end their turn when they have nothing more to write, as those with parts of their own may.
             For models that were trained to (docs/training.md): others end it when they please.
         tool_seconds: how long a tool may take; then its result says that it was too long.
+        one_by_one: parts are not dealt out at once: each worker is handed one, and when it ends its turn the next that
+            is left. A part is a step. One worker alone has all parts in its prompt, with this or without.
         raw: the task is the whole prompt as it is, with no chat around it; for one worker with no role of its own.
     """
 
@@ -65,6 +67,7 @@ class Settings:
     check_every: int = 1024
     drafts: int = 0
     share_prompts: bool = True
+    one_by_one: bool = False
     raw: bool = False
     may_end: bool = False
     logprobs: int | None = None
@@ -89,6 +92,8 @@ class Settings:
             raise OptionError(f"snapshots is {self.snapshots!r}: give a tuple of budgets, in passes")
         for budget in self.snapshots:
             _at_least("snapshots", budget, 1)
+        if not isinstance(self.one_by_one, bool):
+            raise OptionError(f"one_by_one is {self.one_by_one!r}: give True or False")
         if self.raw and (self.answer, self.prompt) != ("text", "default"):
             raise OptionError("raw=True writes on from a prompt as it is: leave answer and prompt as they are")
         if not isinstance(self.prompt, (str, Path)):

@@ -32,7 +32,8 @@ LONGEST_SAY = 0.25
 class Setup:
     """Makes the blocks of a team. Text comes from the prompt set, tokens from the codec.
 
-    Attributes: ``names`` of all workers so far, ``parts`` of each that has some, ``asked``, ``task`` and
+    Attributes: ``names`` of all workers so far, ``parts`` of each that has some, ``left``, the parts that wait to be
+    handed out, ``asked``, ``task`` and
     ``shown_task``, which is what the workers see of it, ``record`` of all that is drawn. What a person wrote, names and
     parts too, is harmless when it gets into a prompt. ``schema``, if there is one, is what the answer follows;
     ``owner``, if there is one, may alone share the prompt; ``tools`` is what may be called, ``desk`` where calls are.
@@ -56,6 +57,8 @@ class Setup:
         self.names = [worker.name for worker in workers]
         self._first = workers[0]
         self.parts: dict[str, list[Part]] = {}
+        self.left: list[Part] = []
+        self.one_by_one = False  # whether parts are handed out one by one
         self.shown_task = self.task
         wanted = settings.schema
         self.tools = ToolBox(settings.tools, codec, engine.name) if settings.tools else None
@@ -73,6 +76,28 @@ class Setup:
         """Give the workers their parts, in order."""
         harmless = [[Part(part.number, self.codec.harmless(part.text)) for part in share] for share in shares]
         self.parts = dict(zip(self.names, harmless, strict=True))
+        self.one_by_one = self.settings.one_by_one and not self.solo
+        if self.one_by_one:
+            self.left, self.parts = self.all_parts(), {name: [] for name in self.names}
+            for name in self.names:
+                self.take_part(name)
+
+    def take_part(self, name: str) -> bool:
+        """Hand a worker the next part that is left; whether there was one."""
+        if self.left:
+            self.parts.setdefault(name, []).append(self.left.pop(0))
+            return True
+        return False
+
+    def give_back(self, name: str) -> None:
+        """A worker leaves before its part is done: it is the next one that is left."""
+        if self.one_by_one and self.parts.get(name):
+            self.left.insert(0, self.parts[name].pop())
+
+    def own_parts(self, name: str) -> list[Part]:
+        """What a worker is asked to do now."""
+        parts = self.parts.get(name, [])
+        return parts[-1:] if self.one_by_one else parts
 
     def text(self, piece: str, **fields: Any) -> str:
         """Render a piece of the prompt with what every piece may use."""
@@ -80,12 +105,18 @@ class Setup:
         common: dict[str, Any] = {"names": list(map(harmless, self.names)), "n": len(self.names)}
         common["schema"] = "" if self.schema is None else harmless(self.schema.text)
         common |= {"form": self.settings.answer, "task": self.shown_task, "parts": self.all_parts()}
+        common["one_by_one"] = self.one_by_one
         shown = {key: harmless(value) if isinstance(value, str) else value for key, value in fields.items()}
         return self.prompts.render(piece, **(common | shown))
 
+    def shares(self) -> dict[str, list[str]]:
+        """The texts of the parts that each worker has or had."""
+        return {name: [part.text for part in parts] for name, parts in self.parts.items()}
+
     def all_parts(self) -> list[Part]:
         """The parts of all workers, by number."""
-        return sorted((part for parts in self.parts.values() for part in parts), key=lambda part: part.number)
+        taken = [part for parts in self.parts.values() for part in parts]
+        return sorted([*taken, *self.left], key=lambda part: part.number)
 
     def check_templates(self) -> None:
         """Render every piece once, so that a broken one is known before the team starts. Raises `OptionError`."""
@@ -142,6 +173,8 @@ class Setup:
         """Give workers their blocks, all read in one pass; their first words are pending."""
         texts, members = list[tuple[Block, str]](), list[Member]()
         for worker in workers:
+            if worker.name not in self.parts:  # it joins
+                self.take_part(worker.name)
             member = Member(worker, self.names.index(worker.name), self.engine.block(), Reader(self.codec))
             texts += self._lay_out(member)
             if self.schema is not None and self.solo:
@@ -174,13 +207,37 @@ class Setup:
             texts.append((self.engine.block(), text))
             return texts[-1][0]
 
-        parts, role = self.parts.get(member.name, []), member.worker.prompt or ""
-        if not self.solo and (role or parts):
-            member.private = block(self.text("private", me=member.name, role=role, parts=parts))
+        if not self.solo and (member.worker.prompt or self.parts.get(member.name)):
+            member.private = block(self._private_text(member))
         if not self.solo:
             member.gap = block("\n\n") if member.private is not None else None
             member.header = block(self.text("own", me=member.name))
         return texts
+
+    def _private_text(self, member: Member) -> str:
+        """What a worker alone is told: its role, and the parts that it is to do now."""
+        role = member.worker.prompt or ""
+        return self.text("private", me=member.name, role=role, parts=self.own_parts(member.name))
+
+    def hand_over(self, space: Workspace, member: Member) -> Play[None]:
+        """Begin the step of the part that a member has just taken: it is asked for it, in a turn of its own.
+
+        Where its layout keeps what it has written in its block, the question comes behind that, for all to see.
+        """
+        asked, carried = self._private_text(member), list[int]()
+        if len(member.block):
+            carried = self.codec.encode(asked)
+        elif self.codec.encode(asked):
+            fresh, old = self.engine.block(), (member.private, member.gap)
+            member.private, member.gap = fresh, self.engine.block()
+            for block in old:
+                if block is not None:
+                    block.free()
+            yield from self._write(space, [(fresh, asked), (member.gap, "\n\n")])
+        member.step += 1
+        self.begin_step(member, carried)
+        if not member.pending:
+            self._hand_over_last_token(space, member)
 
     def set_apart(self, space: Workspace, member: Member) -> Play[None]:
         """Another one has joined a worker that was alone: what it has written gets its name, and a gap before it."""
@@ -191,7 +248,7 @@ class Setup:
 
     def begin_step(self, member: Member, carried: list[int], words: str = "") -> None:
         """Put the worker's name before its next step. ``carried`` is the token that ended the step before."""
-        parts = self.parts.get(member.name, [])
+        parts = self.own_parts(member.name)
         member.prefix = self.text("step", me=member.name, step=member.step, parts=parts) + words
         member.text, member.shown, member.told = member.prefix, len(member.prefix), 0
         lead = "" if carried or self.solo or member.private is not None else "\n\n"

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def started(team: Team) -> Started:
     """What `Team.play` says first."""
     sampling = [asdict(worker.sampling or team.sampling) for worker in team.workers]
-    shares = [[part.text for part in share] for share in team.setup.parts.values()]
+    shares: list[Any] = [part.text for part in team.setup.all_parts()]
+    if not team.setup.one_by_one:
+        shares = list(team.setup.shares().values())
     more: dict[str, Any] = {
         "sampling": [one | {"stop": list(one["stop"])} for one in sampling],  # as JSON has it
         "assign": team.assign if isinstance(team.assign, str) else shares,

@@ -238,8 +238,7 @@ class Team:
             if self.assign == "plan":
                 yield from plan(self.setup, self.sampling, self.progress, self._stopping)
             if self.setup.parts:
-                shares = {name: [part.text for part in parts] for name, parts in self.setup.parts.items()}
-                yield events.Planned(**self.progress.now(), parts=shares)
+                yield events.Planned(**self.progress.now(), parts=self.setup.shares())
             yield from self.setup.read_prompt(space, self._prefilled)
             self.drafter.read("", space.prompt.tokens)
             idle = [name for name, parts in self.setup.parts.items() if self.assign == "plan" and not parts]

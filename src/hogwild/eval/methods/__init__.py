@@ -41,6 +41,7 @@ def list_methods() -> list[tuple[str, str]]:
         ("hogwild-N", "N workers over one cache; with any of the suffixes below"),
         ("  -contiguous -interleaved -combined", "the layout (default combined)"),
         ("  -list -plan", "who does what: the problem's parts dealt out, or those of a first short plan"),
+        ("  -each", "with either: parts are handed out one by one, to whoever is free"),
         (
             "  -examples -code -short -steps",
             "another packaged prompt set; with steps, workers think before each answer",

@@ -23,8 +23,9 @@ ASSIGNS = ("list", "plan")
 class Hogwild:
     """A team of workers.
 
-    Attributes: ``assign`` is ``none``, ``list`` (the problem's parts are dealt out) or ``plan``; ``check`` is whether
-    workers are asked about redundant work; without ``finish``, only what they wrote themselves counts.
+    Attributes: ``assign`` is ``none``, ``list`` (the problem's parts are dealt out) or ``plan``; ``each`` hands parts
+    out one by one, to whoever is free; ``check`` is whether workers are asked about redundant work; without ``finish``,
+    only what they wrote themselves counts.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Hogwild:
     layout: str | Layout = "combined"
     assign: str = "none"
     prompt: str | Path = "default"
+    each: bool = False
     check: bool = True
     finish: bool = True
 
@@ -61,6 +63,7 @@ class Hogwild:
             assign=list(problem.parts) if self.assign == "list" else self.assign,
             prompt=self.prompt,
             snapshots=tuple(question.budgets[:-1]) if asked else (),
+            one_by_one=self.each,
             **given,
             **more,
         )
@@ -88,7 +91,9 @@ def suffix(name: str, word: str) -> tuple[str, Any]:
         return "assign", word
     if word in prompts:
         return "prompt", prompts[word]
+    if word == "each":
+        return word, True
     if word in ("nocheck", "nofinish"):
         return word.removeprefix("no"), False
-    known = [*LAYOUTS, "blind", *ASSIGNS, *prompts, "nocheck", "nofinish"]
+    known = [*LAYOUTS, "blind", *ASSIGNS, "each", *prompts, "nocheck", "nofinish"]
     raise OptionError(f"method {name!r}: {word!r} is unknown, give one of {', '.join(known)}")

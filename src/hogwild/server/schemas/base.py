@@ -58,6 +58,7 @@ class HogwildOptions(Asked):
     answer: Answer | None = Field(None, description="the form of the answer; several workers only")
     answer_tokens: Count | None = Field(None, description="of the final answer at most")
     parts: list[str | list[str]] | None = Field(None, description="of the task, shared out to the workers")
+    one_by_one: bool = Field(False, description="hand parts out one by one, to whoever is free, instead of in runs")
     check_every: int | None = Field(None, ge=0, lt=2**31, description="tokens between questions about redundant work")
 
 

@@ -34,6 +34,7 @@ class TeamRequest(SamplingFields):
     seed: Seed = 0
     assign: Literal["none", "plan"] | None = None
     parts: list[str | list[str]] | None = Field(None, description="of the task, shared out to the workers")
+    one_by_one: bool = Field(False, description="hand parts out one by one, to whoever is free, instead of in runs")
     answer: Answer = "text"
     answer_tokens: Count | None = None
     on_full: Literal["stop", "drop"] | None = None
