@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_one_alone_has_all_parts(prompt: Path) -> None:
 def test_who_joins_takes_a_part_and_who_leaves_gives_his_back(prompt: Path) -> None:
     engine = scripted({"Alice": ["a", "c"], "Bob": ["b " * 40], "Carol": ["x"]})
     team = Team(engine, "Task", 2, prompt=prompt, assign=PARTS, one_by_one=True)
-    events = []
+    events: list[Any] = []
     for event in team.run():
         events.append(event)
         if event.kind == "token" and team.passes == 1 and event.worker == "Bob":
