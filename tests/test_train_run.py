@@ -18,7 +18,7 @@ from hogwild import cli
 from hogwild.engine import Engine, Row
 from hogwild.engine.selftest import largest_difference
 from hogwild.errors import HogwildError, ModelCorrupt, ModelNotFound, ModelUnsupported, OptionError
-from hogwild.models.adapter import CONFIG, WEIGHTS, merge, read_adapter
+from hogwild.models.adapter import CONFIG, TEAM, WEIGHTS, merge, read_adapter
 from hogwild.train.checkpoint import checkpoints
 from hogwild.train.forward import pack, trace_loss
 from hogwild.train.measure import Comparison, compare
@@ -259,6 +259,28 @@ def test_train_and_teamwork(folder: Path, tmp_path: Path, capsys: pytest.Capture
     assert (tmp_path / "out" / "training.png").exists() or "training.png" not in shown
     assert cli.main(["teamwork", "-m", out, "--mix", mix, "--tasks", "1", "--case", "known", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tasks"] == 1
+
+
+def test_run_with_an_adapter_has_the_teams_it_was_trained_for(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter = an_adapter(tmp_path / "a")
+    (adapter / TEAM).write_text('{"team": {"prompt": "short", "may_end": true}}')
+    command = ["run", "-m", str(folder), "--adapter", str(adapter), "--budget", "2", "--json", "Say it now."]
+    for more, prompt in (([], "short"), (["--prompt", "default"], "default")):
+        assert cli.main([*command, *more]) == 0
+        started = json.loads(capsys.readouterr().out.splitlines()[0])
+        assert (started["settings"]["prompt"], started["settings"]["may_end"]) == (prompt, True)
+    assert cli.main(["run", "-m", str(folder), "--adapter", str(tmp_path), "Say it now."]) != 0
+    assert "give a folder with" in capsys.readouterr().err
+
+
+def test_adapters_of_the_package_are_known_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    an_adapter(tmp_path / "smallest")
+    monkeypatch.setattr("hogwild.models.adapter.PACKAGED", tmp_path)
+    assert read_adapter("smallest").name == "smallest"
+    with pytest.raises(ModelNotFound, match=r"or a name \(smallest\)"):
+        read_adapter("largest")
 
 
 def test_commands_that_cannot_be(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

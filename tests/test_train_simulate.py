@@ -41,7 +41,7 @@ def steps(trace: Trace) -> list[str]:
 
 def answers(task: TeamTask, trace: Trace) -> Counter[int]:
     """How often each part was answered by workers, and rightly."""
-    written = [text.split("Give all answers.")[0] for text in steps(trace)[1:]]
+    written = [text.split("<|im_end|>")[0] for text in steps(trace)[1:]]
     lines = [line.split("]: ", 1)[-1] for text in written for line in text.split("\n\n")]
     read = [found for line in lines if (found := task.read(line)) is not None]
     assert all(task.right(*found) for found in read)

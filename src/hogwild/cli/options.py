@@ -88,7 +88,7 @@ Model = Annotated[
     str, _model("--model", "-m", metavar="MODEL", help="A packaged name, a folder, a .gguf file or a hub id.")
 ]
 Adapter = Annotated[
-    Path | None, _model(metavar="FOLDER", help="LoRA for it, as hogwild train writes it; it may choose the prompt too.")
+    str | None, _model(metavar="FOLDER", help="LoRA for it, as hogwild train writes it; it may choose the prompt too.")
 ]
 Device = Annotated[str, _model(metavar="DEVICE", help="Where the model runs.")]
 Dtype = Annotated[

@@ -105,17 +105,6 @@ def read_schema(path: Path) -> dict[str, Any]:
     return schema
 
 
-def team_of(adapter: Path) -> dict[str, Any]:
-    """The options of a team that an adapter was trained for, as its ``hogwild.json`` says."""
-    try:
-        team: dict[str, Any] = json.loads((adapter / "hogwild.json").read_bytes())["team"]
-    except OSError:
-        return {}
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"--adapter: {str(adapter / 'hogwild.json')!r} cannot be read: {error}") from error
-    return team
-
-
 def _as_path(given: str) -> Path | None:
     try:
         path = Path(given).expanduser()
@@ -146,7 +135,8 @@ class Request:
     """Every option of ``hogwild run`` that the model or the team needs, valid in itself.
 
     ``workers`` counts 1 to 16. ``sampling`` holds only what the person set; the model's own defaults fill the rest.
-    ``prompt`` is a packaged name or a folder. ``kv_memory`` is in bytes.
+    ``prompt`` is a packaged name or a folder; without one, it is what the adapter was trained with, or the default.
+    ``kv_memory`` is in bytes.
     """
 
     task: str
@@ -157,7 +147,7 @@ class Request:
     budget: int = 512
     seed: int = 0
     sampling: Mapping[str, Any] = field(default_factory=dict)
-    prompt: str | Path = "default"
+    prompt: str | Path | None = None
     assign: str | tuple[str, ...] = "none"
     one_by_one: bool = False
     answer: str = "text"
@@ -165,7 +155,7 @@ class Request:
     on_full: str = "stop"
     snapshots: tuple[int, ...] = ()
     drafts: int = 0
-    adapter: Path | None = None
+    adapter: str | None = None
     device: str = "cpu"
     dtype: str | None = None
     quantize: str = "none"
@@ -196,7 +186,7 @@ class Request:
     def _check_prompt(self) -> None:
         if isinstance(self.prompt, str):
             one_of("--prompt", self.prompt, PROMPTS)
-        elif not self.prompt.is_dir():
+        elif self.prompt is not None and not self.prompt.is_dir():
             raise InputError(f"--prompt-dir: there is no folder {str(self.prompt)!r}; give a folder of templates")
 
     def _check_sampling(self) -> None:
@@ -230,21 +220,10 @@ class Request:
 
     def team_options(self) -> dict[str, Any]:
         """The keyword arguments of ``Team``, without ``sampling``, which needs the model's defaults."""
-        names = (
-            "workers",
-            "layout",
-            "budget",
-            "seed",
-            "answer",
-            "schema",
-            "on_full",
-            "snapshots",
-            "drafts",
-            "one_by_one",
-        )
-        return {name: getattr(self, name) for name in names} | {
+        team = ("workers", "layout", "budget", "seed", "answer", "schema")
+        names = (*team, "on_full", "snapshots", "drafts", "one_by_one")
+        options = {name: getattr(self, name) for name in names} | {
             "names": None if self.names is None else list(self.names),
             "assign": self.assign if isinstance(self.assign, str) else list(self.assign),
-            "prompt": str(self.prompt),
-            "may_end": self.adapter is not None and bool(team_of(self.adapter).get("may_end")),
         }
+        return options if self.prompt is None else options | {"prompt": str(self.prompt)}

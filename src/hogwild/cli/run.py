@@ -71,7 +71,7 @@ def run(
         budget=budget,
         seed=seed,
         sampling={name: value for name, value in sampling.items() if value is not None},
-        prompt=_prompt(prompt, prompt_dir, adapter),
+        prompt=_prompt(prompt, prompt_dir),
         assign=_assign(assign, part),
         one_by_one=one_by_one,
         answer=answer,
@@ -95,11 +95,10 @@ def run(
     watch(request, trace, json=json, quiet=quiet)
 
 
-def _prompt(name: str | None, folder: Path | None, adapter: Path | None) -> str | Path:
+def _prompt(name: str | None, folder: Path | None) -> str | Path | None:
     if name and folder:
         raise OptionError("--prompt and --prompt-dir cannot be had together; give one of them")
-    learnt = req.team_of(adapter).get("prompt") if adapter else None
-    return folder or name or learnt or "default"
+    return folder or name
 
 
 def _assign(name: str | None, parts: list[str] | None) -> str | tuple[str, ...]:

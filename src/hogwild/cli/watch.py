@@ -70,7 +70,8 @@ def make_team(engine: Engine, request: Request) -> Team:
     from hogwild.sampling import Sampling
     from hogwild.team.team import Team
 
-    options: dict[str, Any] = request.team_options()
+    learnt = {} if engine.adapter is None else engine.adapter.team
+    options: dict[str, Any] = {**learnt, **request.team_options()}
     if request.sampling:
         options["sampling"] = replace(Sampling.from_generation_config(engine.generation_config), **request.sampling)
     return Team(engine, request.task, **options)

@@ -21,6 +21,9 @@ from hogwild.errors import ModelCorrupt, ModelNotFound, ModelUnsupported
 WEIGHTS, CONFIG, TEAM = "adapter_model.safetensors", "adapter_config.json", "hogwild.json"
 """The files of an adapter. The last one, which PEFT does not know, says what teams it was trained for."""
 
+PACKAGED = Path(__file__).parent / "adapters"
+"""Adapters of the package, a folder each, which bears the adapter's name."""
+
 _PREFIX = "base_model.model."
 
 
@@ -41,11 +44,27 @@ class Adapter:
     team: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_adapter(folder: str | Path) -> Adapter:
-    """Read an adapter. Raises `ModelNotFound`, `ModelCorrupt`, or `ModelUnsupported` for what is no plain LoRA."""
-    path = Path(folder).expanduser()
+def packaged_adapters() -> list[str]:
+    """The names of the adapters in the package."""
+    return sorted(path.parent.name for path in PACKAGED.glob(f"*/{CONFIG}"))
+
+
+def find_adapter(given: str | Path) -> Path:
+    """The folder of an adapter: one of the package by its name, or any other. Raises `ModelNotFound`."""
+    names = packaged_adapters()
+    path = PACKAGED / given if str(given) in names else Path(given).expanduser()
     if not (path / CONFIG).is_file() or not (path / WEIGHTS).is_file():
-        raise ModelNotFound(f"adapter {str(folder)!r}: give a folder with {CONFIG} and {WEIGHTS}")
+        known = f", or a name ({', '.join(names)})" if names else ""
+        raise ModelNotFound(f"adapter {str(given)!r}: give a folder with {CONFIG} and {WEIGHTS}{known}")
+    return path
+
+
+def read_adapter(given: str | Path) -> Adapter:
+    """Read an adapter, of the package or in a folder.
+
+    Raises `ModelNotFound`, `ModelCorrupt`, or `ModelUnsupported` for what is no plain LoRA.
+    """
+    path = find_adapter(given)
     try:
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
         tensors = load_file(path / WEIGHTS)
@@ -63,7 +82,7 @@ def read_adapter(folder: str | Path) -> Adapter:
 
 def team_options(folder: Path) -> dict[str, Any]:
     """What teams an adapter was trained for: options of a `Team`; none where it does not say."""
-    path = folder.expanduser() / TEAM
+    path = folder / TEAM
     if not path.is_file():
         return {}
     try:

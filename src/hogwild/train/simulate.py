@@ -1,9 +1,10 @@
 """Simulated teams: workers who act only on what they could see in that very pass, through the real machinery of teams.
 
-A worker that is free takes the next part that nobody has taken. Where two became free in the same pass, the first in
-worker order takes the first part, and so on. Whoever finds that another one has taken the same steps aside, and that it
-took it is not learnt. Who needs a result that is not there yet waits, with dots. Who finds nothing left says so and
-leaves; where the task asks for a final answer, the last one states it, or the first of several.
+A worker that is free takes the next part that nobody has taken, long ones first. Where two became free in the same
+pass, the first in worker order takes the first part, and so on. Whoever finds that another one has taken the same steps
+aside, and that it took it is not learnt. Who needs a result that is not there yet waits, with dots. Who finds nothing
+left ends its turn, and so leaves the team; where the task asks for a final answer, the last one states it, or the first
+of several.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from hogwild.team.record import Record
 from hogwild.team.text import Codec
 from hogwild.train.recorder import Recorder
 from hogwild.train.rehearsal import Rehearsal
-from hogwild.train.tasks import DONE, TAKEN, TeamTask
+from hogwild.train.tasks import TAKEN, TeamTask
 from hogwild.train.trace import Trace
 
 LONGEST_RUN = 2048
@@ -161,13 +162,19 @@ class Players(Record):
         else:
             hand.left = _Mark(me, self._team.passes)
             hand.stage = "left"
-            self._say(hand, DONE)
             hand.queue.append((self._end, lambda now: self._ended(hand.left, now)))
 
     def _order(self, me: int, places: list[int]) -> list[int]:
-        """What can be done at once comes first. Where nobody sees what others are at, each begins elsewhere."""
-        ready = [place for place in places if self._is_ready(me, place)]
-        ordered = ready + [place for place in places if place not in ready]
+        """What takes long comes first, then what can be done at once.
+
+        Where nobody sees what others are at, each begins elsewhere.
+        """
+        parts = self._task.parts
+
+        def order(place: int) -> tuple[bool, bool]:
+            return parts[place].kind != "count", not self._is_ready(me, place)
+
+        ordered = sorted(places, key=order)
         if self._team.layout.name != "interleaved":
             return ordered
         first = me * len(ordered) // max(len(self._team.setup.names), 1)

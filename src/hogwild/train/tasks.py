@@ -18,9 +18,6 @@ from hogwild.train.parts import DATA, Draw, Part, draw_chained, draw_part
 TAKEN = "Taken"
 """What a worker writes in place of an answer when it sees that another one has the part."""
 
-DONE = "Done."
-"""What a worker writes when nothing is left for it."""
-
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,8 +27,8 @@ class TaskMix(_Strict):
     """How tasks are made: the number of ``parts`` from and to, the ``longest_count``, the share that is ``boxed``."""
 
     parts: tuple[int, int] = (2, 10)
-    longest_count: int = Field(14, ge=3)
-    boxed: float = Field(0.25, ge=0, le=1)
+    longest_count: int = Field(9, ge=3)
+    boxed: float = Field(0.15, ge=0, le=1)
 
 
 class EventMix(_Strict):
