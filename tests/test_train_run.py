@@ -22,6 +22,7 @@ from hogwild.models.adapter import CONFIG, TEAM, WEIGHTS, merge, read_adapter
 from hogwild.train.checkpoint import checkpoints
 from hogwild.train.forward import pack, trace_loss
 from hogwild.train.measure import Comparison, compare
+from hogwild.train.parts import words
 from hogwild.train.rehearsal import Rehearsal
 from hogwild.train.simulate import simulate
 from hogwild.train.tasks import CASES, draw_case, draw_task, read_mix
@@ -235,6 +236,20 @@ def test_traces_are_packed_into_few_forwards(folder: Path, tmp_path: Path) -> No
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+def test_the_models_own_answers_are_learnt_too(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mix.toml").write_text(f"{MIX}[own]\nshare = 0.5\npasses = 3\n")
+    first = Trainer(recipe(folder, data=str(tmp_path / "mix.toml"), steps=2), tmp_path / "out")
+    own = first.feed.own
+    assert {trace.info["run"] for trace in own} == set(words()["ordinary"]["train"])
+    assert all(1 <= trace.learnt <= 3 for trace in own)
+    drawn = [first.feed[number] for number in range(20)]
+    assert 3 < sum(trace in own for trace in drawn) < 17
+    list(first.run())
+    again = Trainer(recipe(folder, data=str(tmp_path / "mix.toml"), steps=3), tmp_path / "out")
+    assert again.feed.own == own  # not what it would answer now
+    assert not set(words()["ordinary"]["train"]) & set(words()["ordinary"]["kept"])
+
+
 def test_training_on_a_file_of_traces(folder: Path, tmp_path: Path) -> None:
     engine = Rehearsal(default_tokenizer(), VOCAB, tiny_llama().generation_config)
     mix = read_mix(folder.parent / "mix.toml")
@@ -257,8 +272,13 @@ def test_train_and_teamwork(folder: Path, tmp_path: Path, capsys: pytest.Capture
     assert "step    2  loss" in shown
     assert "parts once 0%" in shown
     assert (tmp_path / "out" / "training.png").exists() or "training.png" not in shown
-    assert cli.main(["teamwork", "-m", out, "--mix", mix, "--tasks", "1", "--case", "known", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["tasks"] == 1
+    assert (
+        cli.main(["teamwork", "-m", out, "--mix", mix, "--tasks", "1", "--case", "known", "--text", "64", "--json"])
+        == 0
+    )
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["tasks"] == 1
+    assert figures["perplexity"] == figures["perplexity_before"] > 1
 
 
 def test_run_with_an_adapter_has_the_teams_it_was_trained_for(

@@ -49,6 +49,10 @@ Kind = Annotated[str, _look(metavar="KIND", help="seen: new tasks of words and p
 Case = Annotated[
     str, _look(metavar="CASE", help="plain, unequal (parts of very unequal length), known (one part done), late.")
 ]
+Text = Annotated[
+    int,
+    _look(metavar="TOKENS", help="Also the perplexity on so many tokens of plain text, with and without the adapter."),
+]
 Layout = Annotated[str, _look(metavar="NAME", help="Of the teams.")]
 Json = Annotated[bool, _look("--json", metavar="", help="Print figures as JSON.")]
 
@@ -134,6 +138,7 @@ def teamwork(
     kind: Kind = "kept",
     case: Case = "plain",
     layout: Layout = "combined",
+    text: Text = 0,
     device: opt.Device = "cpu",
     dtype: opt.Dtype = None,
     json: Json = False,
@@ -141,6 +146,7 @@ def teamwork(
     """Measure how well a model works in a team: parts done once, twice, rightly, and passes against one worker."""
     within("--tasks", tasks, 1)
     within("--workers", workers, 1, 16)
+    within("--text", text, 0)
     from hogwild.train.measure import compare
     from hogwild.train.tasks import CASES, draw_case, read_mix
 
@@ -155,11 +161,22 @@ def teamwork(
     ]
     engine = _load(model, adapter, device, dtype)
     figures = compare(engine, drawn).as_dict()
+    if text:
+        figures |= _perplexities({"perplexity": engine, "perplexity_before": _load(model, None, device, dtype)}, text)
     if json:
         typer.echo(jsons.dumps(figures))
         return
     for name, value in figures.items():
         typer.echo(f"{name:12} {value:g}")
+
+
+def _perplexities(engines: dict[str, Engine], count: int) -> dict[str, float]:
+    from hogwild.bench.perplexity import engine_logits, perplexity, reference_tokens
+
+    return {
+        name: round(perplexity(engine_logits(engine), reference_tokens(engine.tokenizer, count)), 4)
+        for name, engine in engines.items()
+    }
 
 
 def _load(model: str, adapter: str | None, device: str, dtype: str | None) -> Engine:

@@ -19,7 +19,8 @@ from hogwild.train.trace import Trace, load_traces
 class Feed:
     """Traces from a mix (``.toml``; None for the packaged one) or a file of traces (``.jsonl``).
 
-    Attributes: ``mix``, which is the packaged one for a file of traces.
+    Attributes: ``mix``, which is the packaged one for a file of traces; ``own``, traces of the model's own answers,
+    which whoever trains it puts there; ``rehearsal``, on which traces are made.
     """
 
     def __init__(
@@ -32,17 +33,19 @@ class Feed:
         max_positions: int,
     ) -> None:
         self._seed = seed
-        self._engine = Rehearsal(tokenizer, vocab_size, generation_config, max_positions)
+        self.rehearsal = Rehearsal(tokenizer, vocab_size, generation_config, max_positions)
         self._fixed: Sequence[Trace] = ()
         self._runs: Sequence[Trace] = ()
+        self.own: Sequence[Trace] = ()
         traces = data is not None and data.suffix == ".jsonl"
         self.mix: Mix = read_mix(None if traces else data)
         if data is not None and traces:
             self._fixed = load_traces(data)
+            self.mix = self.mix.model_copy(update={"own": None})
             if not self._fixed:
                 raise InputError(f"--data: {str(data)!r} holds no trace")
         elif self.mix.runs is not None:
-            self._runs = list(read_runs(self.mix.runs, data.parent if data else Path(), self._engine))
+            self._runs = list(read_runs(self.mix.runs, data.parent if data else Path(), self.rehearsal))
 
     def __getitem__(self, number: int) -> Trace:
         """Trace ``number``, from 0 on without an end."""
@@ -51,7 +54,9 @@ class Feed:
             return _shuffled(self._fixed, self._seed, number)
         if self.mix.runs is not None and dice.random() < self.mix.runs.share:
             return dice.choice(self._runs)
-        return simulate(draw_task(f"{self._seed}/{number}", self.mix), self._engine)
+        if self.mix.own is not None and self.own and dice.random() < self.mix.own.share:
+            return dice.choice(self.own)
+        return simulate(draw_task(f"{self._seed}/{number}", self.mix), self.rehearsal)
 
 
 def _shuffled(traces: Sequence[Trace], seed: int, number: int) -> Trace:

@@ -48,6 +48,13 @@ class RunMix(_Strict):
     answers: str | None = None
 
 
+class OwnMix(_Strict):
+    """What the model itself answers before it is trained: the share of all traces, and the most tokens of an answer."""
+
+    share: float = Field(0.1, gt=0, le=1)
+    passes: int = Field(96, ge=1)
+
+
 class Mix(_Strict):
     """What traces are made of. Weights are relative to each other."""
 
@@ -57,6 +64,7 @@ class Mix(_Strict):
     prompts: Mapping[str, float]
     task: TaskMix = TaskMix()
     events: EventMix = EventMix()
+    own: OwnMix | None = None
     runs: RunMix | None = None
 
 

@@ -20,8 +20,9 @@ from hogwild.train.feed import Feed
 from hogwild.train.forward import pack, trace_loss
 from hogwild.train.lora import Trained
 from hogwild.train.measure import compare
+from hogwild.train.own import own_answers
 from hogwild.train.tasks import draw_case
-from hogwild.train.trace import Trace
+from hogwild.train.trace import Trace, load_traces, save_traces
 
 TEAM = {"prompt": "short", "may_end": True}
 """How teams of trained models are set up, unless somebody asks for another way."""
@@ -124,10 +125,21 @@ class Trainer:
             self.engine.max_positions,
         )
         out.mkdir(parents=True, exist_ok=True)
+        self.feed.own = self._own_answers()  # before anything is learnt, and kept for a run that goes on
         if state is not None:
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
             load_checkpoint(found[-1], self.trained.parameters, self.optimizer, self.step)
         self._cut_log()
+
+    def _own_answers(self) -> Sequence[Trace]:
+        path, own = self.out / "own.jsonl", self.feed.mix.own
+        if own is None:
+            return ()
+        if not path.exists():
+            new = path.with_suffix(".new")
+            save_traces(new, own_answers(self.engine, own.passes, self.feed.rehearsal))
+            new.rename(path)
+        return load_traces(path)
 
     @property
     def progress(self) -> float:
