@@ -151,8 +151,14 @@ def test_failures_are_told(stage: list[Any], capsys: pytest.CaptureFixture[str])
 def test_reports_of_several_go_to_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = [record(problem, "single", 4, 1.0) for problem in range(2)]
     a, b = made_up(tmp_path / "a", made), made_up(tmp_path / "b", made)
-    assert main(["eval", "report", str(a), str(b), "--to", str(tmp_path / "docs")]) == 0
-    assert {path.name for path in (tmp_path / "docs").iterdir()} >= {"a-report.md", "b-report.md", "a-passes.svg"}
+    c = made_up(tmp_path / "c", made, task="jsonl:x/y")
+    assert main(["eval", "report", str(a), str(b), str(c), "--to", str(tmp_path / "docs")]) == 0
+    written = {path.name for path in (tmp_path / "docs").iterdir()}
+    assert written >= {"a-report.md", "b-report.md", "a-passes.svg", "letters-together.svg", "letters-together.png"}
+    assert not any(name.startswith("jsonl") for name in written)
+    plot = (tmp_path / "docs" / "letters-together.svg").read_text()
+    assert "a: single" in plot
+    assert "b: single" in plot
     assert not (a / "report.md").exists()
     assert main(["eval", "report", str(a), str(a), "--to", str(tmp_path / "docs")]) == 2
     assert "two of the folders have the same name" in capsys.readouterr().err

@@ -158,21 +158,24 @@ def _work_on(
 def report_(folders: Folders, to: To = None) -> None:
     """Tables and plots of results: accuracy against passes, seconds and tokens, with 95% intervals.
 
-    They are printed, and written as report.md, .svg and .png into each folder, or all to another one.
+    They are printed, and written as report.md, .svg and .png into each folder, or all to another one: there, results of
+    one task also get a plot together.
     """
     need("hogwild eval report", "matplotlib", extra="eval")
-    from hogwild.eval.report import Report
+    from hogwild.eval.report import Report, draw_together
 
     if to is not None:
         to.mkdir(parents=True, exist_ok=True)
     names = [folder.resolve().name for folder in folders]
     if to is not None and len(set(names)) < len(names):
         raise OptionError("--to: two of the folders have the same name, and so would their pages; rename one")
-    for folder, name in zip(folders, names, strict=True):
-        made = Report.of(folder)
-        page = made.write(to or folder, f"{name}-" if to else "")
-        show(made.tables(), made.small_print)
+    reports = [Report.of(folder) for folder in folders]
+    for folder, name, report in zip(folders, names, reports, strict=True):
+        page = report.write(to or folder, f"{name}-" if to else "")
+        show(report.tables(), report.small_print)
         typer.echo(f"written: {page}, and its plots beside it")
+    for plot in draw_together(dict(zip(names, reports, strict=True)), to) if to else ():
+        typer.echo(f"written: {plot}, all of one task together")
 
 
 def compare_(a: Side, b: Side) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 """Colours that people with any colour vision can tell apart; after the last one they begin again, dashed."""
 
+FORMATS = (".svg", ".png")
+"""A plot is made in each of these."""
+
 MARKERS = "osD^vPX*"
 DASHES = ("-", "--", ":")
 SIZE = (8.0, 4.6)
@@ -30,7 +33,7 @@ GAP = 0.052
 """The least distance between two labels, as a share of the axes' height."""
 
 
-def passes(report: Report) -> Figure | None:
+def passes(report: Report) -> Figure:
     """Accuracy against the budget in passes."""
     return _curves(report, lambda point: point.budget, "budget, in sequential passes")
 
@@ -76,12 +79,15 @@ PLOTS: dict[str, Callable[[Report], Figure | None]] = {
 """Each plot, by the name of its file."""
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a plot; the same plot gives the same file."""
+def save(figure: Figure, name: Path) -> Path:
+    """Write a plot in each of `FORMATS`, and return the first; the same plot gives the same file."""
     import matplotlib
 
+    paths = [name.with_name(name.name + ending) for ending in FORMATS]
     with matplotlib.rc_context({"svg.hashsalt": "hogwild"}):
-        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+        for path in paths:
+            figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+    return paths[0]
 
 
 def _curves(report: Report, along: Callable[[Point], float], label: str) -> Figure:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,6 @@ from hogwild.eval.figures import AtEnd, Difference, Estimate, Point
 from hogwild.eval.records import Record
 from hogwild.eval.traces import units
 
-FORMATS = (".svg", ".png")
-"""A plot is made in each of these."""
-
 
 @dataclass(frozen=True)
 class Report:
@@ -27,6 +25,7 @@ class Report:
     method with several workers whose traces were kept.
     """
 
+    task: str
     title: str
     small_print: str
     first: str
@@ -47,7 +46,7 @@ class Report:
         title = f"{folder.run['task']}, {model_name(folder.run)}"
         different, ends = figures.differences(there, first), figures.at_end(points)
         together = by_method(units(folder))
-        return cls(title, small_print(folder.run), first, points, different, ends, together)
+        return cls(folder.run["task"], title, small_print(folder.run), first, points, different, ends, together)
 
     @property
     def methods(self) -> list[str]:
@@ -136,12 +135,29 @@ class Report:
         for name, draw in plots.PLOTS.items():
             figure = draw(self)
             if figure is not None:
-                for ending in FORMATS:
-                    plots.save(figure, folder / f"{prefix}{name}{ending}")
-                made.append(f"{prefix}{name}.svg")
+                made.append(plots.save(figure, folder / f"{prefix}{name}").name)
         page = folder / f"{prefix}report.md"
         page.write_text(self.markdown(made), encoding="utf-8")
         return page
+
+
+def draw_together(reports: Mapping[str, Report], folder: Path) -> list[Path]:
+    """One plot of accuracy against passes for each task that several reports are of; needs matplotlib.
+
+    ``reports`` by the names that lead those of their methods there. Returns the plots, named after their tasks.
+    """
+    from hogwild.eval import plots
+
+    made = list[Path]()
+    for task in dict.fromkeys(one.task for one in reports.values()):
+        mine = {name: one for name, one in reports.items() if one.task == task}
+        points = [
+            replace(point, method=f"{name}: {point.method}") for name, one in mine.items() for point in one.points
+        ]
+        if len(mine) > 1:
+            all_ = Report(task, task, "", points[0].method, points, (), ())
+            made.append(plots.save(plots.passes(all_), folder / re.sub(r"[^\w.+-]+", "_", f"{task}-together")))
+    return made
 
 
 def model_name(run: dict[str, Any]) -> str:
