@@ -20,7 +20,6 @@ from hogwild.eval.judge import (
     RUBRIC,
     Judge,
     Judgement,
-    interval,
     judge_runs,
     judge_table,
     parse_score,
@@ -240,12 +239,6 @@ def test_means_and_intervals() -> None:
     assert table.rows[3][0] == "all 3"
     assert table.rows[3][2].startswith("4.00 (")
     assert table.rows[3][3] == "3"
-
-
-def test_an_interval_is_around_the_mean() -> None:
-    low, high = interval([1, 2, 3, 4, 5, 6] * 10)
-    assert 2.9 < low < 3.5 < high < 4.1
-    assert interval([3.0]) == (3, 3)
 
 
 def test_command(trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:

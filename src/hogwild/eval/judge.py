@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,9 +15,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
+import numpy as np
 
 from hogwild.bench.report import Table
 from hogwild.errors import HogwildError, OptionError
+from hogwild.eval.figures import bootstrap
 from hogwild.eval.writing import read_writing
 from hogwild.team.events import Event, Started, Token
 
@@ -190,13 +191,6 @@ def read_judgements(path: Path) -> list[Judgement]:
     return found
 
 
-def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """A 95% interval of the mean, by 2,000 resamplings; that of a single value is the value."""
-    draw = random.Random(seed)
-    means = sorted(fmean(draw.choices(values, k=len(values))) for _ in range(2000))
-    return means[49], means[1949]
-
-
 def judge_table(found: Sequence[Judgement], methods: Mapping[str, str] | None = None) -> Table:
     """A line for each trace, with its scores and their mean, one for each of the ``methods`` by the names of traces,
     and one for all: the interval is that over traces.
@@ -227,8 +221,8 @@ def _scores(own: Sequence[Judgement]) -> list[int]:
 def _mean(values: Sequence[float]) -> str:
     if not values:
         return ""
-    low, high = interval(values)
-    return f"{fmean(values):.2f}" + (f" ({low:.2f} to {high:.2f})" if len(values) > 1 else "")
+    found = bootstrap(np.array(values, dtype=np.float64))
+    return f"{found.mean:.2f}" + (f" ({found.low:.2f} to {found.high:.2f})" if len(values) > 1 else "")
 
 
 def summary(found: Sequence[Judgement]) -> dict[str, Any]:
