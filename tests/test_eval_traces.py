@@ -32,7 +32,8 @@ def folder(tmp_path: Path) -> Path:
     out = made_up(tmp_path / "out", made)
     for one in made:
         teams = [story(workers=METHODS[one.method])] * (2 if one.method == "vote-2" else 1)
-        write_traces(out / "traces", one.unit, teams)
+        finishers = [event for event in story(workers=2) if event.kind != "token"]
+        write_traces(out / "traces", one.unit, [*teams, finishers])
     return out
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from hogwild.errors import InputError
 from hogwild.eval import records, results
 from hogwild.eval.results import Folder
-from hogwild.team.events import Event
+from hogwild.team.events import Event, Token
 from hogwild.team.trace import read_trace
 
 
@@ -19,7 +19,7 @@ class Traced:
 
     Attributes:
         name: the file, or the folder and the unit.
-        teams: the events of each team; of ``vote-4`` these are four.
+        teams: the events of each team; of ``vote-4`` these are four. Teams that wrote nothing are left out.
         method: of the unit; empty for a file.
         parts: how many the problem has, as far as its scores tell; 0 where that is not known.
     """
@@ -36,8 +36,7 @@ def read_runs(path: Path) -> list[Traced]:
     Raises `InputError` or `TraceError` for what cannot be read, and for a folder without traces.
     """
     if not path.is_dir():
-        teams = records.read_traces(path) if path.suffix == ".gz" else [read_trace(path)]
-        return [Traced(str(path), teams)]
+        return [Traced(str(path), _writing(records.read_traces(path)) if path.suffix == ".gz" else [read_trace(path)])]
     found = list(units(results.read(path)))
     if not found:
         raise InputError(f"{path}: there are no traces; let `hogwild eval run` work without --no-traces")
@@ -45,10 +44,15 @@ def read_runs(path: Path) -> list[Traced]:
 
 
 def units(folder: Folder) -> Iterator[Traced]:
-    """Each unit that has a trace in which something happened."""
+    """Each unit that has a trace in which something was written."""
     parts = dict[str, int]()
     for record in folder.sorted():
         parts[record.problem] = max(parts.get(record.problem, 0), len(record.parts))
     for unit, teams in folder.traces():
-        if any(teams):
-            yield Traced(f"{folder.path}: {unit}", teams, unit.method, parts[unit.problem])
+        if writing := _writing(teams):
+            yield Traced(f"{folder.path}: {unit}", writing, unit.method, parts[unit.problem])
+
+
+def _writing(teams: Sequence[Sequence[Event]]) -> list[Sequence[Event]]:
+    """Those that wrote; those that only finish what others wrote, as of ``independent-2``, do not work together."""
+    return [events for events in teams if any(isinstance(event, Token) for event in events)]
