@@ -32,6 +32,9 @@ COOL = 0.3
 
 LEAST = 0.05
 
+EVAL_MEMORY = 2 << 30
+"""Bytes for keys and values of the teams that are measured: training itself keeps none."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -112,7 +115,7 @@ class Trainer:
         half = recipe.dtype == "bfloat16" and recipe.lora_rank > 0
         dtype = torch.bfloat16 if half else torch.float32
         loaded = load_model(recipe.model, device=recipe.device, dtype=dtype, progress=progress)
-        self.engine = Engine(loaded)
+        self.engine = Engine(loaded, EVAL_MEMORY)
         self.trained = Trained(self.engine.model, recipe.lora_rank, recipe.lora_alpha, recipe.seed, loaded.name)
         self.optimizer = torch.optim.AdamW(self.trained.parameters.values(), lr=recipe.rate, weight_decay=0.0)
         assert self.engine.tokenizer is not None, "load_model brings one"
