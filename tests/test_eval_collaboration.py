@@ -153,6 +153,15 @@ def test_parts_are_counted_by_who_was_first() -> None:
     assert (found.parts, found.twice, found.undone) == (4, (3,), (4,))
 
 
+@pytest.mark.parametrize("prefix", ["2.", "Problem 2:"])
+def test_a_part_that_was_handed_out_is_its_step(prefix: str) -> None:
+    told: list[Event] = [
+        ev.StepStarted(pass_=0, time=0, worker="Alice", step=1, text=prefix),
+        ev.Token(pass_=1, time=1, worker="Alice", step=1, token=1, text=" 7\n1. of 3"),
+    ]
+    assert measure(told, parts=3).shares[0].parts == (2,)
+
+
 def test_without_parts_no_line_answers_one() -> None:
     found = measure(run([("Alice", "1. four\n")]))
     assert (found.parts, found.shares[0].parts, found.undone) == (0, (), ())

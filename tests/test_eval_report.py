@@ -100,6 +100,15 @@ def test_differences_are_paired(folder: Path) -> None:
     assert figures.difference(left, right) is None
 
 
+def test_some_methods_in_the_order_in_which_they_are_named(folder: Path) -> None:
+    made = Report.of(folder, ["pair", "single"])
+    assert (made.first, made.methods) == ("pair", ["pair", "single"])
+    assert [one.gain.mean for one in made.differences] == pytest.approx([-0.2] * 3)
+    assert Report.of(folder, ["pair"]).methods == ["pair"]
+    with pytest.raises(InputError, match="there is no method 'trio'; give some of single, pair"):
+        Report.of(folder, ["trio"])
+
+
 def test_a_unit_that_is_missing_on_one_side_is_no_pair() -> None:
     left = [record(problem, "a", 4, 1.0) for problem in range(3)]
     right = [record(problem, "b", 4, 0.0) for problem in range(1, 5)]

@@ -54,6 +54,10 @@ To = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Write pages and plots there, their names led by that of the results' folder."),
 ]
+Some = Annotated[
+    str | None,
+    typer.Option("--methods", metavar="A,B,..", help="These only, the first being what the others are measured by."),
+]
 Side = Annotated[str, typer.Argument(metavar="FOLDER[:METHOD]", help="Results of hogwild eval run.")]
 
 
@@ -155,7 +159,7 @@ def _work_on(
             units.ended(done.error and f"{done.unit}: {done.error}")
 
 
-def report_(folders: Folders, to: To = None) -> None:
+def report_(folders: Folders, methods: Some = None, to: To = None) -> None:
     """Tables and plots of results: accuracy against passes, seconds and tokens, with 95% intervals.
 
     They are printed, and written as report.md, .svg and .png into each folder, or all to another one: there, results of
@@ -169,7 +173,8 @@ def report_(folders: Folders, to: To = None) -> None:
     names = [folder.resolve().name for folder in folders]
     if to is not None and len(set(names)) < len(names):
         raise OptionError("--to: two of the folders have the same name, and so would their pages; rename one")
-    reports = [Report.of(folder) for folder in folders]
+    some = split_list("--methods", methods) if methods else ()
+    reports = [Report.of(folder, some) for folder in folders]
     for folder, name, report in zip(folders, names, reports, strict=True):
         page = report.write(to or folder, f"{name}-" if to else "")
         show(report.tables(), report.small_print)

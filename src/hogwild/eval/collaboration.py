@@ -30,6 +30,7 @@ _PART = re.compile(
     r"^[\s>#*_-]*(?:part|question|problem|sub-?task|task)?\s*\**(?P<number>\d{1,3})\**\s*[.):](?![\d])\**\s*(?P<text>\S.*)$",
     re.IGNORECASE | re.MULTILINE,
 )
+_HANDED = re.compile(r"(?:\w+ )?(?P<number>\d{1,3})[.:)]")  # the prefix of a step that is one part
 _YES_NO = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 
 
@@ -45,7 +46,8 @@ class Share:
             zlib, beyond what the task does: ``1 - size(step, after task and others) / size(step, after task)``, the
             mean over its steps of 40 bytes or more by their size, 0 to 1. Near 0.1 where texts of one language have
             nothing but their common words in common, near 1 for a copy. None if it has no such step.
-        parts: the parts that it answered first: the lines ``3. ...`` or ``Part 3: ...`` of what it wrote.
+        parts: the parts that it answered first: the lines ``3. ...`` or ``Part 3: ...`` of what it wrote, and where
+            parts are handed out one by one, the step of each.
         names: how often it called each other worker by name.
         checks: how often it was asked whether its work is redundant. ``yes``, ``no``: how often its next word said so.
         fresh: of the different words of four letters or more in the steps after a check, the share that its step before
@@ -176,6 +178,9 @@ def _answers(writing: Writing, parts: int) -> dict[int, list[tuple[int, str]]]:
     """Of each part: when it was answered, and by whom."""
     found = dict[int, list[tuple[int, str]]]()
     for step in writing.steps:
+        if (handed := _HANDED.fullmatch(step.prefix.strip())) and step.text.strip():
+            found.setdefault(int(handed["number"]), []).append((step.moment(0), step.worker))
+            continue
         for line in _PART.finditer(step.text):
             if 1 <= (number := int(line["number"])) <= parts:
                 found.setdefault(number, []).append((step.moment(line.start("text")), step.worker))

@@ -112,7 +112,7 @@ def _start(report: Report, what: str) -> tuple[Figure, Axes]:
 
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(f"{report.title}: {what}, 95% intervals", fontsize=11, loc="left")
+    axes.set_title(f"{report.title}:\n{what}, 95% intervals", fontsize=11, loc="left")
     axes.grid(color="#dddddd", lw=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

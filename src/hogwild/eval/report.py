@@ -35,10 +35,19 @@ class Report:
     collaboration: Mapping[str, Sequence[Collaboration]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, path: Path) -> Report:
-        """The report on a folder. Raises `InputError` where there is nothing yet."""
+    def of(cls, path: Path, methods: Sequence[str] = ()) -> Report:
+        """The report on a folder: on all methods, or on some, in the order in which they are named.
+
+        Raises `InputError` where there is nothing yet, and for a method that is not there.
+        """
         folder = results.read(path)
-        there = figures.table(folder.sorted())
+        unknown = [name for name in methods if name not in folder.run["methods"]]
+        if unknown:
+            known = ", ".join(folder.run["methods"])
+            raise InputError(f"{path}: there is no method {unknown[0]!r}; give some of {known}")
+        wanted = list(methods) or list(folder.run["methods"])
+        chosen = [one for one in folder.sorted() if one.method in wanted]
+        there = figures.table(sorted(chosen, key=lambda one: wanted.index(one.method)))
         if not there:
             raise InputError(f"{path}: no unit has ended yet; let `hogwild eval run` go on")
         points = figures.points(there)
