@@ -19,12 +19,14 @@ from hogwild.engine import Engine, Row
 from hogwild.engine.selftest import largest_difference
 from hogwild.errors import HogwildError, ModelCorrupt, ModelNotFound, ModelUnsupported, OptionError
 from hogwild.models.adapter import CONFIG, TEAM, WEIGHTS, merge, read_adapter
+from hogwild.team.events import StepFinished, StepStarted
 from hogwild.train.checkpoint import checkpoints
 from hogwild.train.forward import pack, trace_loss
-from hogwild.train.measure import Comparison, compare
+from hogwild.train.measure import Comparison, Run, compare
 from hogwild.train.parts import words
+from hogwild.train.recorder import Recorder
 from hogwild.train.rehearsal import Rehearsal
-from hogwild.train.simulate import simulate
+from hogwild.train.simulate import Players, simulate
 from hogwild.train.tasks import CASES, draw_case, draw_task, read_mix
 from hogwild.train.trace import save_traces
 from hogwild.train.trainer import Recipe, Trainer, packs, read_log
@@ -205,6 +207,36 @@ def test_figures_of_a_model_that_knows_nothing(folder: Path) -> None:
     assert figures["once"] == figures["right"] == 0
     assert figures["passes"] > figures["passes_best"]
     assert found.team.parts == found.one.parts == sum(len(task.parts) for task in tasks)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("case", CASES)
+def test_figures_of_workers_who_never_err(workers: int, case: str) -> None:
+    engine = Rehearsal(default_tokenizer(), VOCAB, tiny_llama().generation_config)
+    for seed in range(4):
+        task = draw_case(case, f"{seed}", read_mix(), kept=True, workers=workers, layout="combined")
+        run = Run(engine, task)
+        with Recorder(engine) as recorder:
+            run.team.setup.record = Players(task, run.team, recorder)
+            for event in run.team.run():
+                run.read(event)
+        found = run.figures()
+        wanted = len(task.parts) - (task.known is not None)
+        assert (found.parts, found.once, found.right, found.twice, found.ended) == (wanted, wanted, wanted, 0, 1)
+        assert found.best <= found.passes == run.team.passes
+
+
+def test_figures_of_workers_who_err(folder: Path) -> None:
+    task = draw_case("known", "1", read_mix(), kept=True, workers=2, layout="combined")
+    run = Run(Engine.load(folder), task)
+    for number, place in enumerate((0, 1, 1)):  # what was known, and one part twice, rightly the second time
+        answer = "wrong" if number == 1 else task.parts[place].answer
+        text = f"{task.called(place)} {answer}."
+        run.read(StepStarted(pass_=number, time=0, worker="A", step=number + 1, text="A [1]: "))
+        run.read(StepFinished(pass_=number, time=0, worker="A", step=number + 1, text=f"A [1]: {text}"))
+    found = run.figures()
+    assert (found.once, found.twice, found.right, found.ended) == (0, 2, 0, 0)
+    assert found.parts == len(task.parts) - 1
 
 
 @pytest.mark.parametrize("case", CASES)

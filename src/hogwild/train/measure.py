@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 
 from hogwild import Engine, Sampling, Team, Worker
 from hogwild.schedule import Scheduler
-from hogwild.schedule.job import Job
 from hogwild.team.events import Event, Finished, StepFinished, StepStarted
 from hogwild.train.tasks import TeamTask
 
@@ -78,15 +77,16 @@ def compare(engine: Engine, tasks: Sequence[TeamTask]) -> Comparison:
 def measure(engine: Engine, tasks: Sequence[TeamTask]) -> list[Figures]:
     """Let a team do each task, greedily; all of them share their passes."""
     scheduler = Scheduler(engine, queue_limit=max(len(tasks), 1), queue_seconds=1e9)
-    runs = [_Run(engine, task) for task in tasks]
-    jobs = [scheduler.submit(run.team, sink=run.read) for run in runs]
+    runs = [Run(engine, task) for task in tasks]
+    for run in runs:
+        scheduler.submit(run.team, sink=run.read)
     while scheduler.step():
         pass
-    return [run.figures(job) for run, job in zip(runs, jobs, strict=True)]
+    return [run.figures() for run in runs]
 
 
-class _Run:
-    """One team at one task, as its events tell."""
+class Run:
+    """One team at one task, as its events tell. Attributes: ``team``, which has not begun."""
 
     def __init__(self, engine: Engine, task: TeamTask) -> None:
         lengths = [len(engine_tokens(engine, task.line(place) + "\n\n")) for place in range(len(task.parts))]
@@ -116,7 +116,7 @@ class _Run:
         elif isinstance(event, Finished):
             self._passes, self._ended = event.passes, event.reason in ("answer", "done")
 
-    def figures(self, job: Job) -> Figures:
+    def figures(self) -> Figures:
         """What became of it."""
         task, first, count = self._task, dict[int, str](), Counter[int]()
         for place, answer in self._answers:
@@ -131,7 +131,7 @@ class _Run:
             once=sum(count[place] == 1 for place in wanted),
             twice=sum(count[place] > 1 for place in wanted) + again,
             right=sum(task.right(place, answer) for place, answer in first.items()),
-            passes=self._passes or job.team.passes,
+            passes=self._passes or self.team.passes,
             best=self._best,
             ended=int(self._ended),
         )
