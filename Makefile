@@ -73,11 +73,10 @@ $(VENV)/.runtime: pyproject.toml constraints.txt $(KERNELS) | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt $(KERNELS) | $(VENV)/bin/python
 	$(INSTALL) hatchling
-	$(INSTALL) --no-build-isolation -e '.[dev,serve,train]'
+	$(INSTALL) --no-build-isolation -e '.[dev,serve,eval,train]'
 	@touch $@ $(VENV)/.runtime
 
 # llama.cpp is compiled for this machine (minutes); where that fails, the comparison leaves it out and says so.
 $(VENV)/.bench: $(VENV)/.dev
-	$(INSTALL) --no-build-isolation -e '.[dev,serve,eval,train]'
 	-CMAKE_ARGS=-DGGML_NATIVE=ON $(INSTALL) llama-cpp-python
 	@touch $@

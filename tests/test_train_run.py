@@ -64,7 +64,7 @@ def recipe(folder: Path, **options: Any) -> Recipe:
 
 def lora(folder: Path, **options: Any) -> Recipe:
     pytest.importorskip("peft", reason="LoRA is trained through peft: pip install 'hogwild[train]'")
-    return recipe(folder, lora_rank=4, lora_alpha=8.0, **options)
+    return recipe(folder, lora_rank=4, lora_alpha=8, **options)
 
 
 def test_the_loss_falls(folder: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ Steps = Annotated[int | None, _run(metavar="N", help="How long: steps; or --minu
 Minutes = Annotated[float | None, _run(metavar="N", help="How long: minutes of training.")]
 SaveEvery = Annotated[int, _run(metavar="STEPS", help="Between two checkpoints; a run that was cut off goes on there.")]
 LoraRank = Annotated[int, _learn(metavar="N", help="Of the adapter; 0 trains all weights.")]
-LoraAlpha = Annotated[float | None, _learn(metavar="X", help="The adapter's scale.", show_default="twice the rank")]
+LoraAlpha = Annotated[int | None, _learn(metavar="N", help="The adapter's scale.", show_default="twice the rank")]
 Rate = Annotated[
     float | None,
     _learn("--learning-rate", metavar="X", help="The highest.", show_default="1e-3, all weights: 2e-4"),
@@ -87,7 +87,7 @@ def train(
         model=model,
         data=str(data) if data else None,
         lora_rank=lora_rank,
-        lora_alpha=2.0 * lora_rank if lora_alpha is None else lora_alpha,
+        lora_alpha=2 * lora_rank if lora_alpha is None else lora_alpha,
         rate=learning_rate or (1e-3 if lora_rank else 2e-4),
         batch=batch,
         pack_tokens=pack_tokens,

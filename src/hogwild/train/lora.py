@@ -24,7 +24,7 @@ class Trained:
     Attributes: ``parameters`` by name, in float32. Raises `OptionError` where PEFT is not installed.
     """
 
-    def __init__(self, model: PreTrainedModel, rank: int, alpha: float, seed: int, base: str) -> None:
+    def __init__(self, model: PreTrainedModel, rank: int, alpha: int, seed: int, base: str) -> None:
         self._model = model
         self._config: Any = None
         if rank:
@@ -42,7 +42,7 @@ class Trained:
         """How many numbers are trained."""
         return sum(parameter.numel() for parameter in self.parameters.values())
 
-    def _add_lora(self, rank: int, alpha: float, seed: int, base: str) -> None:
+    def _add_lora(self, rank: int, alpha: int, seed: int, base: str) -> None:
         try:
             from peft import LoraConfig, inject_adapter_in_model
         except ImportError:

@@ -61,7 +61,7 @@ class Recipe:
     model: str
     data: str | None = None
     lora_rank: int = 8
-    lora_alpha: float = 16.0
+    lora_alpha: int = 16
     rate: float = 1e-3
     batch: int = 8
     pack_tokens: int = 2048
