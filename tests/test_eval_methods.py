@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from driving import play_alone, run_together
 from fakes import ScriptedEngine, _open, decode, encode, eos, of_kind, prompt_folder, run, scripted, tiny_team_engine
 from hogwild import Sampling, Team
 from hogwild.engine import Row, passes
 from hogwild.errors import OptionError
-from hogwild.eval.methods import find_method, play_alone, run_together
+from hogwild.eval.methods import find_method
 from hogwild.eval.methods.alike import alike, majority
 from hogwild.eval.methods.blind import Blind
 from hogwild.eval.methods.hogwild import Hogwild

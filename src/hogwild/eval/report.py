@@ -54,7 +54,7 @@ class Report:
         first = points[0].method
         title = f"{folder.run['task']}, {model_name(folder.run)}"
         different, ends = figures.differences(there, first), figures.at_end(points)
-        together = by_method(units(folder))
+        together = by_method(units(folder, wanted))
         return cls(folder.run["task"], title, small_print(folder.run), first, points, different, ends, together)
 
     @property

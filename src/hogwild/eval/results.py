@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -152,9 +152,11 @@ class Folder:
         _write(self.path / RESULTS, b"".join(map(records.result_line, ordered)))
         (self.path / JOURNAL).unlink(missing_ok=True)
 
-    def traces(self) -> Iterator[tuple[Unit, list[list[Event]]]]:
-        """The events of all teams of each unit that has traces."""
+    def traces(self, methods: Collection[str] | None = None) -> Iterator[tuple[Unit, list[list[Event]]]]:
+        """The events of all teams of each unit that has traces: of all methods, or of some."""
         for unit in self.records:
+            if methods is not None and unit.method not in methods:
+                continue
             path = self.path / TRACES / records.trace_name(unit)
             if path.exists():
                 yield unit, records.read_traces(path)

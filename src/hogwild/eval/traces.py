@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,12 +43,12 @@ def read_runs(path: Path) -> list[Traced]:
     return found
 
 
-def units(folder: Folder) -> Iterator[Traced]:
-    """Each unit that has a trace in which something was written."""
+def units(folder: Folder, methods: Collection[str] | None = None) -> Iterator[Traced]:
+    """Each unit, of all methods or of some, that has a trace in which something was written."""
     parts = dict[str, int]()
     for record in folder.sorted():
         parts[record.problem] = max(parts.get(record.problem, 0), len(record.parts))
-    for unit, teams in folder.traces():
+    for unit, teams in folder.traces(methods):
         if writing := _writing(teams):
             yield Traced(f"{folder.path}: {unit}", writing, unit.method, parts[unit.problem])
 

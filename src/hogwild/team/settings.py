@@ -85,15 +85,13 @@ class Settings:
         if self.answer_tokens is not None:
             _at_least("answer_tokens", self.answer_tokens, 1)
         self._check_extras()
-        for name in ("share_prompts", "may_end"):
+        for name in ("share_prompts", "one_by_one", "may_end"):
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name} is {getattr(self, name)!r}: give True or False")
         if not isinstance(self.snapshots, (tuple, list)):
             raise OptionError(f"snapshots is {self.snapshots!r}: give a tuple of budgets, in passes")
         for budget in self.snapshots:
             _at_least("snapshots", budget, 1)
-        if not isinstance(self.one_by_one, bool):
-            raise OptionError(f"one_by_one is {self.one_by_one!r}: give True or False")
         if self.raw and (self.answer, self.prompt) != ("text", "default"):
             raise OptionError("raw=True writes on from a prompt as it is: leave answer and prompt as they are")
         if not isinstance(self.prompt, (str, Path)):

@@ -33,10 +33,10 @@ class Setup:
     """Makes the blocks of a team. Text comes from the prompt set, tokens from the codec.
 
     Attributes: ``names`` of all workers so far, ``parts`` of each that has some, ``left``, the parts that wait to be
-    handed out, ``asked``, ``task`` and
-    ``shown_task``, which is what the workers see of it, ``record`` of all that is drawn. What a person wrote, names and
-    parts too, is harmless when it gets into a prompt. ``schema``, if there is one, is what the answer follows;
-    ``owner``, if there is one, may alone share the prompt; ``tools`` is what may be called, ``desk`` where calls are.
+    handed out, ``asked``, ``task`` and ``shown_task``, which is what the workers see of it, ``record`` of all that is
+    drawn. What a person wrote, names and parts too, is harmless when it gets into a prompt. ``schema``, if there is
+    one, is what the answer follows; ``owner``, if there is one, may alone share the prompt; ``tools`` is what may be
+    called, ``desk`` where calls are.
     """
 
     def __init__(

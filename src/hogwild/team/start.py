@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def started(team: Team) -> Started:
     """What `Team.play` says first."""
     sampling = [asdict(worker.sampling or team.sampling) for worker in team.workers]
-    shares: list[Any] = [part.text for part in team.setup.all_parts()]
-    if not team.setup.one_by_one:
-        shares = list(team.setup.shares().values())
+    shares: list[Any] = list(team.setup.shares().values())
+    if team.setup.one_by_one:  # who gets which is not known yet
+        shares = [part.text for part in team.setup.all_parts()]
     more: dict[str, Any] = {
         "sampling": [one | {"stop": list(one["stop"])} for one in sampling],  # as JSON has it
         "assign": team.assign if isinstance(team.assign, str) else shares,

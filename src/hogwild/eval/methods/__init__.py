@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 from hogwild.errors import OptionError
 from hogwild.eval.methods import hogwild, independent, single, skeleton, vote
-from hogwild.eval.methods.drive import play_alone, run_together
 from hogwild.eval.outcome import Method
 
-__all__ = ["find_method", "list_methods", "play_alone", "run_together"]
+__all__ = ["find_method", "list_methods"]
 
 _MAKERS: dict[str, Callable[[str, list[str]], Method]] = {
     "single": single.make,

@@ -1,4 +1,4 @@
-"""Drive one method on one problem, with an engine that does nothing else: for tests, scripts and a first look."""
+"""For the tests of methods: one method on one problem, by an engine that does nothing else."""
 
 from __future__ import annotations
 
