@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hogwild.engine import Engine
-from hogwild.schedule import Scheduler
+from hogwild.schedule import run_together
 from hogwild.team.events import Event, Finished
 from hogwild.team.team import Team
 from hogwild.team.text import Message
@@ -48,10 +47,7 @@ def solve_many(
     """
     engine = model if isinstance(model, Engine) else Engine.load(model)
     teams, last = [Team(engine, task, **options) for task in tasks], dict[int, Event]()
-    scheduler = Scheduler(engine, queue_limit=max(len(teams), 1), queue_seconds=math.inf)
-    jobs = [scheduler.submit(team, sink=partial(last.__setitem__, number)) for number, team in enumerate(teams)]
-    while scheduler.step():
-        pass
+    jobs = run_together(engine, teams, [partial(last.__setitem__, number) for number in range(len(teams))])
     errors = [job.error for job in jobs if job.error is not None]
     if errors:
         raise errors[0]

@@ -3,5 +3,6 @@
 from hogwild.schedule.job import Job
 from hogwild.schedule.scheduler import Scheduler
 from hogwild.schedule.stats import Stats
+from hogwild.schedule.together import run_together
 
-__all__ = ["Job", "Scheduler", "Stats"]
+__all__ = ["Job", "Scheduler", "Stats", "run_together"]

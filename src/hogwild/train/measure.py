@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from hogwild import Engine, Sampling, Team, Worker
-from hogwild.schedule import Scheduler
+from hogwild.schedule import run_together
 from hogwild.team.events import Event, Finished, StepFinished, StepStarted
 from hogwild.train.tasks import TeamTask
 
@@ -76,12 +76,8 @@ def compare(engine: Engine, tasks: Sequence[TeamTask]) -> Comparison:
 
 def measure(engine: Engine, tasks: Sequence[TeamTask]) -> list[Figures]:
     """Let a team do each task, greedily; all of them share their passes."""
-    scheduler = Scheduler(engine, queue_limit=max(len(tasks), 1), queue_seconds=1e9)
     runs = [Run(engine, task) for task in tasks]
-    for run in runs:
-        scheduler.submit(run.team, sink=run.read)
-    while scheduler.step():
-        pass
+    run_together(engine, [run.team for run in runs], [run.read for run in runs])
     return [run.figures() for run in runs]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hogwild import Engine, Team
-from hogwild.schedule import Scheduler
+from hogwild.schedule import run_together
 from hogwild.team.events import Event
 from hogwild.train.measure import GREEDY
 from hogwild.train.parts import words
@@ -17,10 +17,7 @@ from hogwild.train.trace import Trace
 def own_answers(engine: Engine, passes: int, rehearsal: Rehearsal) -> list[Trace]:
     """The model's greedy answers to ordinary questions, of at most so many tokens each, as traces of one worker."""
     questions: Sequence[str] = words()["ordinary"]["train"]
-    scheduler = Scheduler(engine, queue_limit=len(questions), queue_seconds=1e9)
     runs: list[list[Event]] = [[] for _ in questions]
-    for question, run in zip(questions, runs, strict=True):
-        scheduler.submit(Team(engine, question, 1, budget=passes, sampling=GREEDY), sink=run.append)
-    while scheduler.step():
-        pass
+    teams = [Team(engine, question, 1, budget=passes, sampling=GREEDY) for question in questions]
+    run_together(engine, teams, [run.append for run in runs])
     return [replay(run, rehearsal, question) for question, run in zip(questions, runs, strict=True)]
