@@ -23,6 +23,10 @@ from hogwild.models.hook import ARGUMENT
 from hogwild.train.trace import NO_LABEL, Trace
 
 
+KEPT = 512
+"""Tokens of a trace up to which attention's scores are kept for the way back; those of longer ones are made again."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """Traces behind each other, which do not see each other: ``tokens`` and ``labels`` [T], a plan for each trace.
@@ -82,7 +86,7 @@ class _TracePass:
     def attend(
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]
     ) -> Tensor:
-        """Attend trace by trace. Scores are not kept for the way back but computed again."""
+        """Attend trace by trace."""
         if mask is not None:
             raise ModelUnsupported(f"{type(module).__name__} brings a mask of its own")
         index: int = module.layer_idx  # type: ignore[assignment]
@@ -90,7 +94,7 @@ class _TracePass:
         bounds, mixed = self._batch.bounds, list[Tensor]()
         for plan, first, last in zip(self._batch.plans, bounds, bounds[1:], strict=False):
             inputs = (query[0, :, first:last], layer, key[0, :, first:last], value[0, :, first:last], plan)
-            if torch.is_grad_enabled():
+            if torch.is_grad_enabled() and last - first > KEPT:
                 mixed.append(checkpoint(plain_attention, *inputs, use_reentrant=False))
             else:
                 mixed.append(plain_attention(*inputs))

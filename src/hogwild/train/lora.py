@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,15 @@ class Trained:
         )
         torch.manual_seed(seed)
         inject_adapter_in_model(self._config, model)
+
+    def halved(self) -> AbstractContextManager[None]:
+        """Under autocast: the adapter takes what it is given as it is, and not in float32 first."""
+        if self._config is None:
+            return nullcontext()
+        from peft.helpers import disable_input_dtype_casting
+
+        casting: AbstractContextManager[None] = disable_input_dtype_casting(self._model)
+        return casting
 
     def save(self, folder: Path, team: Mapping[str, Any], tokenizer: Any) -> None:
         """Write what was learnt, for `Engine.load`: an adapter in bfloat16, or a whole model in a folder."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class Recipe:
     lora_alpha: int = 16
     rate: float = 1e-3
     batch: int = 8
-    pack_tokens: int = 2048
+    pack_tokens: int = 1024
     steps: int | None = None
     minutes: float | None = None
     warm_up: int = 10
@@ -204,7 +205,7 @@ class Trainer:
         half = self.recipe.dtype == "bfloat16"
         device = self.engine.device
         batch = pack(traces, device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(device.type, torch.bfloat16, enabled=half), self.trained.halved() if half else nullcontext():
             loss = trace_loss(self.engine.model, self.engine.pool.layers, batch) / max(learnt, 1)
         loss.backward()
         return float(loss.detach())
