@@ -56,7 +56,7 @@ PIECES = {
     "finish_code": "[finish]\n```",
 }
 _HEAD = re.compile(r"(?P<name>[\w ]+)@(?P<step>\d+):(?:\[check\])?")
-_FINISH = re.compile(r"\[finish\](?:\\boxed\{|\n#### |\n```)?")
+_FINISH = re.compile(r"\[finish\](?:[0-9]+of[0-9]+)?(?:\\boxed\{|\n#### |\n```)?")
 
 
 def make_tokenizer(*, thinking: bool = False, template: str | None = CHATML) -> PreTrainedTokenizerFast:

@@ -198,3 +198,65 @@ def test_forms_are_greedy_and_text_is_sampled_as_the_team_is(prompt: Path) -> No
 )
 def test_when_a_form_is_complete(form: str, text: str, complete: bool) -> None:
     assert is_complete(form, text) is complete
+
+
+# Several answers in one box.
+
+EACH = r"[finish]{{ item or 0 }}of{{ items }}\boxed{"
+SEVERAL = r"What are these? \boxed{a1, a2, a3}"
+
+
+def test_each_of_several_answers_is_asked_for_alone_and_all_at_the_same_time(prompt: Path) -> None:
+    prompt_folder(prompt, finish_boxed=EACH)
+    engine = scripted(answer="1,234} more")
+    events = run(Team(engine, SEVERAL, 2, prompt=prompt, budget=3, answer="boxed"))
+    assert events[-1].answer == "1234, 1234, 1234"
+    assert events[-1].text == r"[finish]0of3\boxed{1234, 1234, 1234}"
+    assert "".join(event.text for event in of_kind(events, "answer_token")) == "1234, 1234, 1234}"
+    last = [[decode(view) for view in views] for views in engine.seen if "[finish]" in decode(views[0])]
+    assert all(len(views) == 3 for views in last)
+    assert len(last) == len("1,234}")  # the question, and each token but the last
+    for number, view in enumerate(last[-1], 1):
+        assert view.count("[finish]") == 1
+        assert f"[finish]{number}of3" in view
+
+
+def test_an_answer_of_several_that_is_missing_keeps_its_place(prompt: Path) -> None:
+    class Forgetful(ScriptedEngine):
+        def _next(self, own: list[int]) -> int:
+            self.answer = "" if "[finish]2of" in decode(own) else "7}"
+            return super()._next(own)
+
+    prompt_folder(prompt, finish_boxed=EACH)
+    engine = scripted()
+    engine.__class__ = Forgetful
+    team = Team(engine, SEVERAL, 2, prompt=prompt, budget=3, answer="boxed")
+    assert run(team)[-1].answer == "7, ?, 7"
+
+
+@pytest.mark.parametrize(
+    ("task", "workers", "parts", "items"),
+    [
+        (SEVERAL, 1, 0, 3),
+        (SEVERAL, 2, 2, 3),
+        ("Task", 1, 0, 1),
+        ("Task", 2, 0, 1),
+        ("Task", 2, 3, 1),
+        (r"Which one? \boxed{...}", 2, 3, 1),
+    ],
+)
+def test_how_many_answers_it_asks_for(prompt: Path, task: str, workers: int, parts: int, items: int) -> None:
+    given = [f"part {number}" for number in range(parts)]
+    team = Team(scripted(), task, workers, prompt=prompt, budget=3, answer="boxed", assign=given or "none")
+    list(team.prepare())
+    assert team.setup.items == items
+    team.close()
+
+
+@pytest.mark.parametrize("pages", [20, 23, 26])
+def test_there_is_room_for_several_answers_in_the_fullest_pool(prompt: Path, pages: int) -> None:
+    prompt_folder(prompt, finish_boxed=EACH)
+    engine = scripted(answer="12345678}", pages=pages)
+    events = run(Team(engine, SEVERAL, 2, prompt=prompt, budget=4000, answer="boxed", check_every=0))
+    assert events[-1].reason == "cache"
+    assert events[-1].answer == "12345678, 12345678, 12345678"

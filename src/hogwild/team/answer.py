@@ -32,6 +32,8 @@ _PLACEHOLDER = re.compile(
     r"|\.{2,}|…|\\[lc]?dots|\?+"
     rf"|{_LIST}"
 )
+_THOUSANDS = re.compile(r"(?<=[0-9])(?:,|\{,\}|,\\!)(?=[0-9]{3}(?![0-9]))")
+_BRACKETS = re.compile(r"[()\[\]{}]")
 _BETWEEN = re.compile(r"[,;\n]|\\\\|\band\b")
 _TEXT_COMMANDS = re.compile(r"\\(?:text(?:bf|it|rm)?|math(?:bf|it|rm)|emph)\b|\\[ ,;!]|\\q?quad\b")
 
@@ -91,6 +93,26 @@ def find_answer(text: str, form: str, task: str = "") -> str | None:
     raise OptionError(f"answer form {form!r} is unknown: give one of {', '.join(get_args(AnswerForm))}")
 
 
+def items_asked(task: str) -> int:
+    r"""How many answers a task wants in one box: 3 for ``\boxed{a1, a2, a3}``, else 1."""
+    contents = [_squash(box.content) for box in _boxes(task)]
+    return max((_items(each) for each in contents if re.fullmatch(_LIST, each)), default=1)
+
+
+def as_item(text: str) -> str:
+    r"""One answer of several in a box, from ``text``, which was written behind ``\boxed{``; ``?`` where there is none.
+
+    No comma is left in it but between brackets, as commas stand between answers.
+    """
+    content = boxed("\\boxed{" + text)
+    if content is None:  # it never closed the box
+        content = text.strip().split("\n")[0].rstrip("$\\ .")
+    content = _THOUSANDS.sub("", content).strip()
+    if "," in content and not _BRACKETS.search(content):
+        content = " ".join(content.replace(",", " ").split())
+    return content or "?"
+
+
 def _boxes(text: str) -> list[_Box]:
     """All complete boxes, by where they begin. One pass: an unfinished box costs no second look."""
     boxes: list[_Box] = []
@@ -108,7 +130,7 @@ def _boxes(text: str) -> list[_Box]:
 def _answers_in_boxes(text: str, task: str) -> list[_Box]:
     """The boxes that hold an answer: neither a placeholder nor quoted from the task."""
     of_task, squashed_task = {_squash(box.content) for box in _boxes(task)}, _squash(task)
-    fewest = max((_items(content) for content in of_task if re.fullmatch(_LIST, content)), default=1)
+    fewest = items_asked(task)
 
     def counts(box: _Box) -> bool:
         if _items(box.content) < fewest:

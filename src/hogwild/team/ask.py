@@ -66,6 +66,34 @@ def feed(rows: Sequence[Row]) -> Play[None]:
     yield Ask(rows, logits=False)
 
 
+def side_by_side(plays: Sequence[Play[T]]) -> Play[list[T]]:
+    """Play several that only ask, and have what they ask for at a time done in one pass; what each returns.
+
+    Where a pass fails, all of them end.
+    """
+    results, answers = dict[int, T](), dict[int, Tensor]()
+    try:
+        while True:
+            rows = dict[int, Sequence[Row]]()
+            for index, play in enumerate(plays):
+                if index in results:
+                    continue
+                try:
+                    asked = play.send(answers.get(index))
+                    assert isinstance(asked, Ask), "it only asks"
+                    rows[index] = asked.rows
+                except StopIteration as stop:
+                    results[index] = stop.value
+            if not rows:
+                return [results[index] for index in range(len(plays))]
+            logits = yield from ask([row for own in rows.values() for row in own])
+            counts = [sum(1 + row.drafts for row in own) for own in rows.values()]
+            answers = dict(zip(rows, logits.split(counts), strict=True))
+    finally:
+        for play in plays:
+            play.close()
+
+
 def drive(engine: Engine, play: Play[T]) -> Generator[Event, None, T]:
     """Do what a play asks for with an engine that does nothing else; its events come out.
 

@@ -7,12 +7,15 @@ after a snapshot. Its passes are no part of the budget (paper, section 4.1).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
 
 from hogwild.engine import Block, Row
 from hogwild.errors import CacheFull, WindowError
 from hogwild.sampling import Sampling
-from hogwild.team.answer import boxed, find_answer
-from hogwild.team.ask import Play, ask
+from hogwild.team.answer import as_item, boxed, find_answer
+from hogwild.team.ask import Play, ask, side_by_side
 from hogwild.team.chooser import Chooser, Soloist
 from hogwild.team.drafts import WRITER, Drafter
 from hogwild.team.events import Event
@@ -48,30 +51,67 @@ class Finisher:
 
         Frees all that it allocates, even when it is not run to the end.
         """
-        blocks, pieces, settings = list[Block](), list[str](), self._setup.settings
+        blocks, pieces = list[Block](), list[str]()
         self._asked += 1
         try:
             yield from self._read_transcript(space, blocks)
-            # A drafter of its own: what the team drafts must not depend on whether somebody asked for a snapshot.
-            drafter = Drafter(settings.drafts)
-            for block in blocks:
-                drafter.read("", block.tokens)
-            asked = self._setup.codec.encode(self._setup.finisher_text())
-            drafter.read(WRITER, asked)
-            blocks.append(self._engine.block())
-            logits = yield from ask([Row(blocks, asked)])
-            grammar, writer = (
-                None if self._setup.schema is None else self._setup.schema.begin(),
-                (ANSWERER, self._asked),
-            )
-            soloist = Soloist(blocks, logits[0], self._sampling, self._setup, ANSWERER, writer, drafter, grammar)
-            yield from self._write(soloist, grammar, pieces, tell)
+            if self._setup.items == 1:
+                yield from self._ask_once(blocks, pieces, tell)
+            else:
+                yield from self._ask_each(blocks, pieces, tell)
         except (CacheFull, WindowError):
             pass  # what there is counts
         finally:
             for block in blocks:
                 block.free()
         return pieces
+
+    def _ask_once(self, blocks: list[Block], pieces: list[str], tell: Tell | None) -> Play[None]:
+        """Ask for all at once; what is made is added to ``blocks`` and ``pieces``."""
+        # A drafter of its own: what the team drafts must not depend on whether somebody asked for a snapshot.
+        drafter = Drafter(self._setup.settings.drafts)
+        for block in blocks:
+            drafter.read("", block.tokens)
+        asked = self._setup.codec.encode(self._setup.finisher_text())
+        drafter.read(WRITER, asked)
+        blocks.append(self._engine.block())
+        logits = yield from ask([Row(blocks, asked)])
+        grammar = None if self._setup.schema is None else self._setup.schema.begin()
+        writer = (ANSWERER, self._asked)
+        soloist = Soloist(blocks, logits[0], self._sampling, self._setup, ANSWERER, writer, drafter, grammar)
+        yield from self._write(soloist, grammar, pieces, tell)
+
+    def _ask_each(self, blocks: list[Block], pieces: list[str], tell: Tell | None) -> Play[None]:
+        """Ask for each answer alone, all in the same passes; together they are what the box holds.
+
+        One after the other, a small model loses the place: each would stand behind all answers before it.
+        """
+        setup, read = self._setup, list(blocks)
+        asked = [setup.codec.encode(setup.finisher_text(item + 1)) for item in range(setup.items)]
+        blocks += [self._engine.block() for _ in asked]
+        rows = [Row([*read, own], tokens) for own, tokens in zip(blocks[len(read) :], asked, strict=True)]
+        logits = yield from ask(rows)
+        items = yield from side_by_side([self._item(row, logits[i], i) for i, row in enumerate(rows)])
+        for place, item in enumerate(items, 1):
+            end = ", " if place < len(items) else "}"
+            pieces.append(as_item("".join(said["text"] for said in item)) + end)
+            for said in item if tell is not None else ():
+                yield tell(**said | {"text": pieces[-1] if said is item[-1] else ""})
+
+    def _item(self, row: Row, logits: Tensor, place: int) -> Play[list[dict[str, Any]]]:
+        """One answer of several: of each token what its event tells."""
+        said = list[dict[str, Any]]()
+        writer = Soloist(row.view, logits, self._sampling, self._setup, ANSWERER, (ANSWERER, self._asked, place))
+        codec, reader, text = self._setup.codec, Reader(self._setup.codec), ""
+        for _ in range(self._setup.settings.longest_item(self._setup.items)):
+            token = yield from writer.write()
+            if token in codec.end_ids:
+                break
+            said.append({"token": token, "text": reader.push(token), **self._chooser.report(writer.logits, token)})
+            text += said[-1]["text"]
+            if is_complete("boxed", text) or "\n" in text.lstrip():
+                break
+        return said
 
     def parse(self, text: str) -> tuple[str | None, str]:
         """The parsed answer, or None, and the text to show, of what `ask` yielded."""

@@ -16,6 +16,9 @@ ON_FULL = ("stop", "drop")
 ANSWER_TOKENS = {"number": 16, "boxed": 64, "code": 1024, "text": 256}
 """The most tokens that an answer of each form may take."""
 
+ITEM_TOKENS = 24
+"""The least that one of several answers may take."""
+
 SCHEMA_TOKENS = 512
 """The same where the answer follows a schema."""
 
@@ -117,6 +120,10 @@ class Settings:
     def longest_answer(self) -> int:
         """The most tokens that the finisher writes."""
         return self.answer_tokens or (ANSWER_TOKENS[self.answer] if self.schema is None else SCHEMA_TOKENS)
+
+    def longest_item(self, items: int) -> int:
+        """The most tokens of one answer, where the finisher asks for several."""
+        return max(ITEM_TOKENS, -(-self.longest_answer // items))
 
     def as_dict(self) -> dict[str, Any]:
         """For a trace: as JSON has it."""

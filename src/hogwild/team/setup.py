@@ -7,6 +7,7 @@ from typing import Any
 
 from hogwild.engine import PREFILL_CHUNK, Block, Engine, Row
 from hogwild.errors import OptionError, WindowError
+from hogwild.team.answer import items_asked
 from hogwild.team.ask import Play, ask, feed
 from hogwild.team.desk import Desk
 from hogwild.team.events import Event
@@ -121,13 +122,19 @@ class Setup:
     def check_templates(self) -> None:
         """Render every piece once, so that a broken one is known before the team starts. Raises `OptionError`."""
         fields = {"me": self.names[0], "index": 0, "step": 1, "role": "", "name": "You", "text": "", "limit": 4}
+        fields |= {"item": 1, "items": 2}
         for piece in PIECES:
             self.text(piece, **fields)
 
-    def finisher_text(self) -> str:
-        """What asks for the final answer; it shows the whole task and all parts."""
+    @property
+    def items(self) -> int:
+        """How many answers the finisher asks for: as many as the task wants in its box."""
+        return items_asked(self.task) if self.settings.answer == "boxed" else 1
+
+    def finisher_text(self, item: int | None = None) -> str:
+        """What asks for the final answer, or for answer ``item`` (from 1) alone; it may show the task and all parts."""
         closing = self.codec.thinking[1]
-        asked = self.text(f"finish_{self.settings.answer}", task=self.task)
+        asked = self.text(f"finish_{self.settings.answer}", task=self.task, item=item, items=self.items)
         if asked.endswith(self.codec.turns.assistant):  # the answer is a turn of its own
             asked = self.codec.skip_thoughts(asked)
         return f"\n{closing}\n\n{asked}" if closing else asked
@@ -257,8 +264,15 @@ class Setup:
 
     def reserve(self) -> int:
         """Tokens of a view that are kept free for the finisher: marks, question, answer and what is pending."""
-        asked = len(self.codec.encode(self.finisher_text())) + self.settings.longest_answer
-        return asked + (len(self.names) + 1) * (len(self.codec.encode(self.text("mark"))) + 2)
+        return self._answer_room() + (len(self.names) + 1) * (len(self.codec.encode(self.text("mark"))) + 2)
+
+    def _answer_room(self) -> int:
+        """Tokens of the finisher's questions and answers; where it asks for several, each has pages of its own."""
+        if self.items == 1:
+            return len(self.codec.encode(self.finisher_text())) + self.settings.longest_answer
+        size, longest = self.engine.pool.page_size, self.settings.longest_item(self.items)
+        asked = [len(self.codec.encode(self.finisher_text(item + 1))) for item in range(self.items)]
+        return sum(-(-(each + longest) // size) * size for each in asked)
 
     def check_room(self, tokens: int) -> None:
         """Raise `WindowError` when the workers have no room to write after so many tokens."""

@@ -22,7 +22,6 @@ from hogwild.geometry import Layer
 from hogwild.models.hook import ARGUMENT
 from hogwild.train.trace import NO_LABEL, Trace
 
-
 KEPT = 512
 """Tokens of a trace up to which attention's scores are kept for the way back; those of longer ones are made again."""
 

@@ -205,7 +205,10 @@ class Trainer:
         half = self.recipe.dtype == "bfloat16"
         device = self.engine.device
         batch = pack(traces, device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=half), self.trained.halved() if half else nullcontext():
+        with (
+            torch.autocast(device.type, torch.bfloat16, enabled=half),
+            self.trained.halved() if half else nullcontext(),
+        ):
             loss = trace_loss(self.engine.model, self.engine.pool.layers, batch) / max(learnt, 1)
         loss.backward()
         return float(loss.detach())
