@@ -85,6 +85,7 @@ def test_formulas_code_and_tables_are_set(browser: Browser) -> None:
     text += "So \\(x\\), \\[y\\] and \\boxed{30}.\n\n```python\nx = 1\n```\n\n|a|b|\n|-|-|\n|1|2|\n"
     text += "\n\n$\\sqrt{\\overbrace{x}} \\color{red} \\hspace{1em} \\cancel{x}$\n"
     told[-1]["text"] = text
+    next(event for event in told if event["kind"] == "step_finished")["text"] += "\n\n- one\n- two\n"
     server = FakeServer(told)
     with serving(server.app) as url:
         visit = Visit(browser, url)
@@ -102,6 +103,8 @@ def test_formulas_code_and_tables_are_set(browser: Browser) -> None:
         assert "$5 or $6" in visit.text("#answer-text")
         assert page.locator("#answer-text pre code").inner_text().strip() == "x = 1"
         assert page.locator("#answer-text td").count() == 2
+        frames = "[...document.querySelectorAll('#history li li')].map((one) => getComputedStyle(one).borderTopWidth)"
+        assert page.evaluate(frames) == ["0px", "0px"]  # a list in a step has no frame of a step
         assert visit.complaints == []
         visit.context.close()
 
