@@ -82,7 +82,9 @@ def test_a_key_has_so_many_open_teams(server: Served) -> None:
             assert answer.status_code == 429
             assert int(answer.headers["retry-after"]) > 0
             assert answer.json()["error"]["type"] == "rate_limit_error"
-        assert other.post("/v1/chat/completions", json=CHAT | {"n": 3}).status_code == 429
+        never = other.post("/v1/chat/completions", json=CHAT | {"n": 3})  # waiting would not help
+        assert never.status_code == 400
+        assert never.json()["error"]["param"] == "n"
         started = other.post("/v1/teams", json=TEAM)
         assert started.status_code == 201
         other.delete(f"/v1/teams/{started.json()['id']}")
@@ -147,6 +149,27 @@ def test_the_log_has_ids_and_counts_but_no_text(server: Served, caplog: pytest.L
     assert chat["prompt_tokens"] > 0
     assert "diary" not in str(lines)
     assert ONE not in str(lines)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("chat/completions", CHAT),
+        ("completions", {"model": "tiny", "prompt": ["Go", "on"], "max_tokens": 2}),
+        ("responses", {"model": "tiny", "input": "Hi", "max_output_tokens": 2}),
+    ],
+)
+def test_the_log_has_the_tokens_of_every_kind_of_answer(
+    server: Served, caplog: pytest.LogCaptureFixture, path: str, body: dict[str, object], stream: bool
+) -> None:
+    caplog.set_level(logging.INFO, "hogwild.server")
+    with server.http(ONE) as http:
+        assert http.post(f"/v1/{path}", json=body | {"stream": stream}).status_code == 200
+    until(lambda: caplog.records)
+    fields = vars(caplog.records[0])["fields"]
+    assert fields["completion_tokens"] == fields["passes"] == 2 * len(fields["teams"])
+    assert fields["prompt_tokens"] > 0
 
 
 def test_texts_are_logged_when_asked_for(caplog: pytest.LogCaptureFixture) -> None:

@@ -172,3 +172,9 @@ def usage(replies: list[Reply], prompts: int = 1) -> dict[str, Any]:
             "passes": sum(reply.passes for reply in replies),
         },
     }
+
+
+def for_log(taken: dict[str, Any]) -> dict[str, Any]:
+    """What the log's line has of a `usage`."""
+    names = ("prompt_tokens", "completion_tokens")
+    return {**{name: taken[name] for name in names}, "passes": taken["hogwild"]["passes"]}

@@ -157,15 +157,14 @@ class Service:
     # What one key may have open at once.
 
     def acquire(self, kind: str, key: str, count: int = 1) -> None:
-        """Count ``count`` more open teams or streams. Raises `ApiError` (429) over ``max_open``."""
+        """Count ``count`` more open teams or streams. Raises `ApiError`: 429 over ``max_open``, 400 if always so."""
+        most = self.settings.max_open
+        if count > most:
+            raise ApiError(400, f"this asks for {count} {kind}s at once: a key may have {most} open here", param="n")
         with self._lock:
-            if self._open[kind, key] + count > self.settings.max_open:
-                raise ApiError(
-                    429,
-                    f"this key has {self._open[kind, key]} open {kind}s and may have {self.settings.max_open}; "
-                    "wait until some have ended",
-                    code="too_many_open",
-                )
+            if self._open[kind, key] + count > most:
+                said = f"this key has {self._open[kind, key]} open {kind}s and may have {most}"
+                raise ApiError(429, f"{said}; wait until some have ended", code="too_many_open")
             self._open[kind, key] += count
 
     def release(self, kind: str, key: str, count: int = 1) -> None:

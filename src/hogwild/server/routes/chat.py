@@ -13,7 +13,7 @@ from hogwild.server.batch import Batch
 from hogwild.server.deps import KeyOf, ServiceOf
 from hogwild.server.logs import note
 from hogwild.server.orders import of_chat
-from hogwild.server.reply import Delta, Reply, usage
+from hogwild.server.reply import Delta, Reply, for_log, usage
 from hogwild.server.schemas.base import REFUSALS, STREAM
 from hogwild.server.schemas.chat import ChatCompletion, ChatRequest
 from hogwild.server.sse import COMMENT, DONE, EventStream, data, unless_gone
@@ -38,9 +38,10 @@ async def chat(request: Request, body: ChatRequest, service: ServiceOf, key: Key
         return EventStream(_chunks(request, batch, head | {"object": "chat.completion.chunk"}, body))
     async with batch:
         await unless_gone(request, batch.collect())
-        note(request, **_counts(batch))
+        taken = usage(batch.replies)
+        note(request, **for_log(taken))
         choices = [_choice(index, reply, body) for index, reply in enumerate(batch.replies)]
-        return {**head, "object": "chat.completion", "choices": choices, "usage": usage(batch.replies)}
+        return {**head, "object": "chat.completion", "choices": choices, "usage": taken}
 
 
 def _choice(index: int, reply: Reply, body: ChatRequest) -> dict[str, Any]:
@@ -77,9 +78,10 @@ async def _chunks(request: Request, batch: Batch, head: dict[str, Any], body: Ch
             else:
                 logprobs = {"logprobs": {"content": delta.logprobs}} if body.logprobs else {}
                 yield chunk(index, _fields(delta), **logprobs)
-        note(request, **_counts(batch))
+        taken = usage(batch.replies)
+        note(request, **for_log(taken))
         if tail:
-            yield data({**head, "choices": [], "usage": usage(batch.replies)})
+            yield data({**head, "choices": [], "usage": taken})
         yield DONE
 
 
@@ -89,13 +91,3 @@ def _fields(delta: Delta) -> dict[str, Any]:
     if delta.call:
         return {"tool_calls": [delta.call]}
     return {"content": delta.content}
-
-
-def _counts(batch: Batch) -> dict[str, Any]:
-    """For the log."""
-    taken = usage(batch.replies)
-    return {
-        "prompt_tokens": taken["prompt_tokens"],
-        "completion_tokens": taken["completion_tokens"],
-        "passes": taken["hogwild"]["passes"],
-    }

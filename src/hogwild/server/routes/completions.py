@@ -13,7 +13,7 @@ from hogwild.server.batch import Batch
 from hogwild.server.deps import KeyOf, ServiceOf
 from hogwild.server.logs import note
 from hogwild.server.orders import of_completion
-from hogwild.server.reply import usage
+from hogwild.server.reply import for_log, usage
 from hogwild.server.schemas.base import REFUSALS, STREAM
 from hogwild.server.schemas.chat import Completion, CompletionRequest
 from hogwild.server.sse import COMMENT, DONE, EventStream, data, unless_gone
@@ -36,17 +36,21 @@ async def complete(request: Request, body: CompletionRequest, service: ServiceOf
     head["model"] = body.model
     if body.stream:
         await batch.begin(request)
-        return EventStream(_chunks(batch, head, body, len(orders)))
+        return EventStream(_chunks(request, batch, head, body, len(orders)))
     async with batch:
         await unless_gone(request, batch.collect())
+        taken = usage(batch.replies, len(orders))
+        note(request, **for_log(taken))
         choices = [
             _choice(index, reply.content, reply.logprobs, body) | {"finish_reason": reply.finish_reason}
             for index, reply in enumerate(batch.replies)
         ]
-        return {**head, "choices": choices, "usage": usage(batch.replies, len(orders))}
+        return {**head, "choices": choices, "usage": taken}
 
 
-async def _chunks(batch: Batch, head: dict[str, Any], body: CompletionRequest, prompts: int) -> AsyncIterator[str]:
+async def _chunks(
+    request: Request, batch: Batch, head: dict[str, Any], body: CompletionRequest, prompts: int
+) -> AsyncIterator[str]:
     options = body.stream_options
     tail = {"usage": None} if options and options.include_usage else {}
     offsets = [0] * len(batch.replies)
@@ -62,8 +66,10 @@ async def _chunks(batch: Batch, head: dict[str, Any], body: CompletionRequest, p
                 choice = _choice(index, delta.content, delta.logprobs, body, offsets[index]) | {"finish_reason": None}
                 offsets[index] += sum(len(one["token"]) for one in delta.logprobs)
             yield data({**head, "choices": [choice], **tail})
+        taken = usage(batch.replies, prompts)
+        note(request, **for_log(taken))
         if tail:
-            yield data({**head, "choices": [], "usage": usage(batch.replies, prompts)})
+            yield data({**head, "choices": [], "usage": taken})
         yield DONE
 
 

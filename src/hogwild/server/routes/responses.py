@@ -14,7 +14,7 @@ from hogwild.server.deps import KeyOf, ServiceOf
 from hogwild.server.errors import unsupported
 from hogwild.server.logs import note
 from hogwild.server.orders import of_chat
-from hogwild.server.reply import Delta, Reply, usage
+from hogwild.server.reply import Delta, Reply, for_log, usage
 from hogwild.server.schemas.base import REFUSALS, STREAM, ChatMessage, JsonSchema, ResponseFormat
 from hogwild.server.schemas.chat import ChatRequest
 from hogwild.server.schemas.responses import ResponsesRequest
@@ -38,9 +38,10 @@ async def respond(request: Request, body: ResponsesRequest, service: ServiceOf, 
     answer = _Answer(body)
     if body.stream:
         await batch.begin(request)
-        return EventStream(_stream(batch, answer))
+        return EventStream(_stream(request, batch, answer))
     async with batch:
         await unless_gone(request, batch.collect())
+        note(request, **for_log(usage(batch.replies)))
         return answer.whole(batch.replies[0])
 
 
@@ -200,7 +201,7 @@ class _Events:
         yield self.event("response.content_part.added", **place, part=part_of_text(""))
 
 
-async def _stream(batch: Batch, answer: _Answer) -> AsyncIterator[str]:
+async def _stream(request: Request, batch: Batch, answer: _Answer) -> AsyncIterator[str]:
     writer = _Events(answer, batch.replies[0])
     async with batch:
         for piece in writer.begin():
@@ -211,5 +212,6 @@ async def _stream(batch: Batch, answer: _Answer) -> AsyncIterator[str]:
             elif one[1] is not None:
                 for piece in writer.read(one[1]):
                     yield piece
+        note(request, **for_log(usage(batch.replies)))
         for piece in writer.end():
             yield piece

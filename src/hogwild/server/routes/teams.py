@@ -118,7 +118,8 @@ async def join(record: LiveOf, body: Join, service: ServiceOf) -> Done:
     if not record.kept:
         raise ApiError(409, "a completion keeps its workers; start the team by POST /v1/teams", code="not_a_team")
     if len(record.team.progress.written) >= service.settings.max_workers:
-        raise ApiError(400, f"a team has up to {service.settings.max_workers} workers here", param="name")
+        most = service.settings.max_workers
+        raise ApiError(400, f"a team has up to {most} workers here over its life, and this one had them", param="name")
     await service.aside(record.job.join, Worker(body.name, body.prompt, body.opening))
     return Done(id=record.id)
 
