@@ -15,7 +15,7 @@ from fakes import PAGE, kinds, of_kind, scripted, tiny_team_engine
 from hogwild import Sampling, Team, Worker, solve, solve_many
 from hogwild.errors import HogwildError, OptionError, QueueFull
 from hogwild.schedule import Scheduler
-from scheduling import finish, submit, team, told
+from scheduling import WARM, finish, submit, team, told
 
 # The same tokens together as alone.
 
@@ -51,6 +51,23 @@ def test_paused_teams_write_the_same(prompt: Path) -> None:
         assert job.state == "finished"
         assert told(events) == expected
         assert [event.time for event in events] == sorted(event.time for event in events)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_pause_loses_no_event_when_the_prompt_is_read_in_other_pieces(prompt: Path, before: bool) -> None:
+    """Another team that begins alike has read its own ahead of the first reading, or ahead of the second."""
+    options: dict[str, Any] = {"prompt": prompt, "budget": 9, "sampling": WARM}
+    expected, engine = told(list(Team(tiny_team_engine(), "like " * 30, **options).run())), tiny_team_engine()
+    other, scheduler = Team(engine, "like " * 30 + "that", **options), Scheduler(engine)
+    list(other.run() if before else ())
+    job, events = submit(scheduler, Team(engine, "like " * 30, **options))
+    while job.team.passes < 3:
+        scheduler.step()
+    engine.prefixes.clear()
+    list(other.run() if not before else ())
+    scheduler._pause(job)
+    finish(scheduler)
+    assert told(events) == expected
 
 
 def test_requests_during_a_pause_happen_after_it(prompt: Path) -> None:

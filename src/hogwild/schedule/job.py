@@ -13,7 +13,7 @@ from hogwild.errors import HogwildError
 from hogwild.schedule.demand import Demand
 from hogwild.schedule.pending import Pending
 from hogwild.team.ask import Play, Wait
-from hogwild.team.events import Event
+from hogwild.team.events import Event, Prefilled
 from hogwild.team.team import Team
 from hogwild.team.worker import Worker
 
@@ -57,7 +57,8 @@ class Job:
         self.pages = 0  # that it had when it was paused
         self.age = 0  # its number among those that were admitted: the newest is paused first
         self.written = False  # whether its first token is out
-        self.sent = self.seen = 0  # events that went out, and that came in this run
+        self.sent = self.seen = 0  # events that went out, and that came in this run, but for those of reading
+        self.read = 0  # tokens of its prompt that were told to be read
         self.cancelled = False
         self._wake = wake
         self.lock = RLock()  # a team that is being rewound takes no requests
@@ -85,10 +86,15 @@ class Job:
 
     def tell(self, event: Event) -> bool:
         """Send an event out, unless it was sent before the team was paused; whether it went."""
-        self.seen += 1
-        if self.seen <= self.sent:
-            return False
-        self.sent = self.seen
+        if isinstance(event, Prefilled):  # how many of these come depends on what others have read by then
+            if event.done <= self.read:
+                return False
+            self.read = event.done
+        else:
+            self.seen += 1
+            if self.seen <= self.sent:
+                return False
+            self.sent = self.seen
         self.sink(event)
         return True
 
