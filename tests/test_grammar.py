@@ -190,6 +190,14 @@ def test_a_stop_text_may_cut_it_off() -> None:
     assert run(Team(tiny_team_engine(), "A list.", 1, sampling=sampling, schema=LIST))[-1].text == "["
 
 
+def nested(depth: int) -> dict[str, Any]:
+    """Lists of lists, so deep."""
+    schema: dict[str, Any] = {"type": "null"}
+    for _ in range(depth):
+        schema = {"items": schema}
+    return schema
+
+
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
@@ -201,6 +209,8 @@ def test_a_stop_text_may_cut_it_off() -> None:
         ({"type": "array", "contains": {}}, "schema cannot be followed: Unimplemented"),
         ({"const": object()}, "schema is no JSON"),
         ({"const": float("nan")}, "schema is no JSON"),
+        (nested(200), "schema cannot be followed: recursion"),
+        (nested(2000), "schema is no JSON"),
     ],
 )
 def test_a_schema_that_cannot_be_is_one_line(schema: Any, message: str) -> None:

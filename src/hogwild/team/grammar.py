@@ -39,14 +39,17 @@ class Schema:
             raise OptionError("schema needs llguidance: pip install 'hogwild[serve]'") from None
         try:
             self.text = json.dumps(schema, ensure_ascii=False, allow_nan=False)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise OptionError(f"schema is no JSON: {error}") from None
         self._vocab_size = vocab_size
         ends = [token for token in codec.end_ids if token < len(codec.tokenizer)]
         # llguidance wants an end. A model without one gets the last token for it, and never writes that.
         self._no_end = None if ends else len(codec.tokenizer) - 1
         self._tokenizer = _tokenizer(codec.tokenizer, vocab_size, tuple(ends) or (len(codec.tokenizer) - 1,))
-        self._grammar = LLMatcher.grammar_from_json_schema(self.text, overrides=WHITE_SPACE)  # type: ignore[arg-type]
+        try:
+            self._grammar = LLMatcher.grammar_from_json_schema(self.text, overrides=WHITE_SPACE)  # type: ignore[arg-type]
+        except ValueError as error:  # nested too deeply
+            raise OptionError(f"schema cannot be followed: {' '.join(str(error).split())}") from None
         is_wrong, problems = LLMatcher.validate_grammar_with_warnings(self._grammar, self._tokenizer)
         if is_wrong:
             raise OptionError(f"schema cannot be followed: {' '.join(problems[0].split())}")
