@@ -46,14 +46,14 @@ def test_what_cannot_be_is_told_at_once(tmp_path: Path) -> None:
 def test_a_model_is_loaded_when_it_is_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def load(model: object) -> Engine:
-        asked.append(model)
+    def load(model: object, adapter: object) -> Engine:
+        asked.append((model, adapter))
         return scripted()
 
     monkeypatch.setattr(Engine, "load", load)
-    for model in ({}, {"model": "other"}, {"model": tmp_path}):
-        solve("Task", budget=2, prompt=prompt_folder(tmp_path), **model)
-    assert asked == ["smollm2-135m-instruct", "other", tmp_path]
+    for given in ({}, {"model": "other"}, {"model": tmp_path, "adapter": "mine"}):
+        solve("Task", budget=2, prompt=prompt_folder(tmp_path), **given)
+    assert asked == [("smollm2-135m-instruct", None), ("other", None), (tmp_path, "mine")]
 
 
 def test_public_names_are_found_and_others_are_not() -> None:

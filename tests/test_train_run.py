@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fakes import VOCAB, default_tokenizer, tiny_llama
-from hogwild import cli
+from hogwild import cli, solve
+from hogwild.api import choose_adapter
 from hogwild.engine import Engine, Row
 from hogwild.engine.selftest import largest_difference
 from hogwild.errors import HogwildError, ModelCorrupt, ModelNotFound, ModelUnsupported, OptionError
@@ -333,6 +334,41 @@ def test_adapters_of_the_package_are_known_by_name(tmp_path: Path, monkeypatch: 
     assert read_adapter("smallest").name == "smallest"
     with pytest.raises(ModelNotFound, match=r"or a name \(smallest\)"):
         read_adapter("largest")
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "chosen"),
+    [
+        ("tiny", {}, "smallest"),
+        ("tiny", {"workers": ["Ann", "Ben"], "layout": "contiguous"}, "smallest"),
+        ("other", {}, None),
+        ("tiny", {"workers": 1}, None),
+        ("tiny", {"assign": ["one", "two"]}, None),
+        ("tiny", {"prompt": "default"}, None),
+    ],
+)
+def test_a_packaged_models_adapter_is_for_teams_that_share_out_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, options: dict[str, Any], chosen: str | None
+) -> None:
+    config = an_adapter(tmp_path / "smallest") / CONFIG
+    config.write_text(json.dumps({**json.loads(config.read_text()), "base_model_name_or_path": "tiny"}))
+    monkeypatch.setattr("hogwild.models.adapter.PACKAGED", tmp_path)
+    assert choose_adapter(model, options) == chosen
+
+
+def test_run_takes_the_adapter_of_the_package_unless_told_not_to(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter = an_adapter(tmp_path / "smallest")
+    config = json.loads((adapter / CONFIG).read_text())
+    (adapter / CONFIG).write_text(json.dumps({**config, "base_model_name_or_path": str(folder)}))
+    (adapter / TEAM).write_text('{"team": {"prompt": "short"}}')
+    monkeypatch.setattr("hogwild.models.adapter.PACKAGED", tmp_path)
+    command = ["run", "-m", str(folder), "--budget", "2", "--json", "Say it now."]
+    for more, prompt in (([], "short"), (["--adapter", "none"], "default"), (["--workers", "1"], "default")):
+        assert cli.main([*command, *more]) == 0
+        assert json.loads(capsys.readouterr().out.splitlines()[0])["settings"]["prompt"] == prompt
+    assert solve("Say it now.", str(folder), budget=2).passes == 2
 
 
 def test_commands_that_cannot_be(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,7 +88,12 @@ Model = Annotated[
     str, _model("--model", "-m", metavar="MODEL", help="A packaged name, a folder, a .gguf file or a hub id.")
 ]
 Adapter = Annotated[
-    str | None, _model(metavar="FOLDER", help="LoRA for it, as hogwild train writes it; it may choose the prompt too.")
+    str | None,
+    _model(
+        metavar="NAME",
+        help="LoRA for it: a name, a folder, or none. A packaged model may have one for teams that share out the work.",
+        show_default="the model's",
+    ),
 ]
 Device = Annotated[str, _model(metavar="DEVICE", help="Where the model runs.")]
 Dtype = Annotated[

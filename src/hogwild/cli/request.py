@@ -136,6 +136,7 @@ class Request:
 
     ``workers`` counts 1 to 16. ``sampling`` holds only what the person set; the model's own defaults fill the rest.
     ``prompt`` is a packaged name or a folder; without one, it is what the adapter was trained with, or the default.
+    ``adapter`` is a name, a folder or ``none``; without one, it is that of the package for such a team.
     ``kv_memory`` is in bytes.
     """
 

@@ -68,7 +68,7 @@ def train(
     lora_alpha: LoraAlpha = None,
     learning_rate: Rate = None,
     batch: Batch = 8,
-    pack_tokens: PackTokens = 2048,
+    pack_tokens: PackTokens = 1024,
     warm_up: WarmUp = 10,
     seed: Seed = 0,
     dtype: Dtype = "bfloat16",

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hogwild.cli import view
 from hogwild.cli.loading import loading
@@ -61,17 +61,25 @@ def load_engine(request: Request) -> Engine:
     with loading(request.model) as progress:
         from hogwild.engine import Engine
 
-        shared = launched().size > 1
-        return Engine.load(request.model, progress=progress, tensor_parallel=shared, **request.engine_options())
+        shared, options = launched().size > 1, request.engine_options()
+        options["adapter"] = None if shared and request.adapter is None else _adapter(request)
+        return Engine.load(request.model, progress=progress, tensor_parallel=shared, **options)
+
+
+def _adapter(request: Request) -> str | None:
+    from hogwild.api import choose_adapter
+
+    if request.adapter is None:
+        return choose_adapter(request.model, request.team_options())
+    return None if request.adapter == "none" else request.adapter
 
 
 def make_team(engine: Engine, request: Request) -> Team:
     """The team that a request asks for."""
+    from hogwild import api
     from hogwild.sampling import Sampling
-    from hogwild.team.team import Team
 
-    learnt = {} if engine.adapter is None else engine.adapter.team
-    options: dict[str, Any] = {**learnt, **request.team_options()}
+    options = request.team_options()
     if request.sampling:
         options["sampling"] = replace(Sampling.from_generation_config(engine.generation_config), **request.sampling)
-    return Team(engine, request.task, **options)
+    return api.make_team(engine, request.task, options)

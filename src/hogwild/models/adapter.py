@@ -49,6 +49,12 @@ def packaged_adapters() -> list[str]:
     return sorted(path.parent.name for path in PACKAGED.glob(f"*/{CONFIG}"))
 
 
+def adapter_of(model: str) -> str | None:
+    """The adapter of the package that was trained for a packaged model, by name, if there is one."""
+    bases = {name: json.loads((PACKAGED / name / CONFIG).read_text(encoding="utf-8")) for name in packaged_adapters()}
+    return next((name for name, config in bases.items() if config["base_model_name_or_path"] == model), None)
+
+
 def find_adapter(given: str | Path) -> Path:
     """The folder of an adapter: one of the package by its name, or any other. Raises `ModelNotFound`."""
     names = packaged_adapters()

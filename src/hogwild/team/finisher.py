@@ -95,8 +95,9 @@ class Finisher:
         for place, item in enumerate(items, 1):
             end = ", " if place < len(items) else "}"
             pieces.append(as_item("".join(said["text"] for said in item)) + end)
-            for said in item if tell is not None else ():
-                yield tell(**said | {"text": pieces[-1] if said is item[-1] else ""})
+            if tell is not None:
+                for said in item:
+                    yield tell(**said | {"text": pieces[-1] if said is item[-1] else ""})
 
     def _item(self, row: Row, logits: Tensor, place: int) -> Play[list[dict[str, Any]]]:
         """One answer of several: of each token what its event tells."""
