@@ -92,12 +92,15 @@ class Finisher:
         rows = [Row([*read, own], tokens) for own, tokens in zip(blocks[len(read) :], asked, strict=True)]
         logits = yield from ask(rows)
         items = yield from side_by_side([self._item(row, logits[i], i) for i, row in enumerate(rows)])
+        untold = ""  # what no token of its own tells: a missing answer
         for place, item in enumerate(items, 1):
-            end = ", " if place < len(items) else "}"
-            pieces.append(as_item("".join(said["text"] for said in item)) + end)
-            if tell is not None:
-                for said in item:
-                    yield tell(**said | {"text": pieces[-1] if said is item[-1] else ""})
+            pieces.append(as_item("".join(said["text"] for said in item)) + (", " if place < len(items) else "}"))
+            untold += pieces[-1]
+            if tell is None or not item:
+                continue
+            for said in item:
+                yield tell(**said | {"text": untold if said is item[-1] else ""})
+            untold = ""
 
     def _item(self, row: Row, logits: Tensor, place: int) -> Play[list[dict[str, Any]]]:
         """One answer of several: of each token what its event tells."""
