@@ -36,9 +36,13 @@ def stream(
     ``budget``, ``seed``, ``sampling``, ``prompt``, ``answer`` and so on. Closing the iterator frees the team's blocks.
     Raises `HogwildError` for what cannot be, for options at once.
     """
-    if not isinstance(model, Engine):
-        model = Engine.load(model, adapter=choose_adapter(model, options) if adapter == AUTO else adapter)
-    return make_team(model, task, options).run()
+    return make_team(_engine(model, adapter, options), task, options).run()
+
+
+def _engine(model: str | Path | Engine, adapter: str | Path | None, options: Mapping[str, Any]) -> Engine:
+    if isinstance(model, Engine):
+        return model
+    return Engine.load(model, adapter=choose_adapter(model, options) if adapter == AUTO else adapter)
 
 
 def choose_adapter(model: str | Path, options: Mapping[str, Any]) -> str | None:
@@ -77,7 +81,7 @@ def solve_many(
     Returns the last event of each, in order. ``options`` are those of `Team`, the same for all. Raises `HogwildError`
     for what cannot be, and what the first of the failed teams has failed by, once all others have ended.
     """
-    engine = model if isinstance(model, Engine) else Engine.load(model, adapter=choose_adapter(model, options))
+    engine = _engine(model, AUTO, options)
     teams, last = [make_team(engine, task, options) for task in tasks], dict[int, Event]()
     jobs = run_together(engine, teams, [partial(last.__setitem__, number) for number in range(len(teams))])
     errors = [job.error for job in jobs if job.error is not None]

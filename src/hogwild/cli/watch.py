@@ -62,15 +62,15 @@ def load_engine(request: Request) -> Engine:
         from hogwild.engine import Engine
 
         shared, options = launched().size > 1, request.engine_options()
-        options["adapter"] = None if shared and request.adapter is None else _adapter(request)
+        options["adapter"] = _adapter(request, shared)
         return Engine.load(request.model, progress=progress, tensor_parallel=shared, **options)
 
 
-def _adapter(request: Request) -> str | None:
+def _adapter(request: Request, shared: bool) -> str | None:
     from hogwild.api import choose_adapter
 
-    if request.adapter is None:
-        return choose_adapter(request.model, request.team_options())
+    if request.adapter is None:  # a model that several processes share takes none
+        return None if shared else choose_adapter(request.model, request.team_options())
     return None if request.adapter == "none" else request.adapter
 
 

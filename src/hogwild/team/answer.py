@@ -7,7 +7,7 @@ prompt's placeholder, a quotation of the task, a sum that is not worked out, or 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -95,8 +95,7 @@ def find_answer(text: str, form: str, task: str = "") -> str | None:
 
 def items_asked(task: str) -> int:
     r"""How many answers a task wants in one box: 3 for ``\boxed{a1, a2, a3}``, else 1."""
-    contents = [_squash(box.content) for box in _boxes(task)]
-    return max((_items(each) for each in contents if re.fullmatch(_LIST, each)), default=1)
+    return _items_listed(_squash(box.content) for box in _boxes(task))
 
 
 def as_item(text: str) -> str:
@@ -130,7 +129,7 @@ def _boxes(text: str) -> list[_Box]:
 def _answers_in_boxes(text: str, task: str) -> list[_Box]:
     """The boxes that hold an answer: neither a placeholder nor quoted from the task."""
     of_task, squashed_task = {_squash(box.content) for box in _boxes(task)}, _squash(task)
-    fewest = items_asked(task)
+    fewest = _items_listed(of_task)
 
     def counts(box: _Box) -> bool:
         if _items(box.content) < fewest:
@@ -139,6 +138,11 @@ def _answers_in_boxes(text: str, task: str) -> list[_Box]:
         return not repeated and not _is_placeholder(box.content)
 
     return [box for box in _boxes(text) if counts(box)]
+
+
+def _items_listed(contents: Iterable[str]) -> int:
+    """The most items of those that only list names, such as ``a1, a2, a3``; else 1."""
+    return max((_items(content) for content in contents if re.fullmatch(_LIST, content)), default=1)
 
 
 def _items(content: str) -> int:

@@ -31,6 +31,9 @@ ANSWERER = -1
 Tell = Callable[..., Event]
 """Makes an event of a token, its text, and what `Chooser.report` says of it."""
 
+Said = dict[str, Any]
+"""What the event of a token of the answer tells: its ``text`` at least."""
+
 GREEDY = Sampling(temperature=0.0)
 
 
@@ -51,23 +54,23 @@ class Finisher:
 
         Frees all that it allocates, even when it is not run to the end.
         """
-        blocks, pieces = list[Block](), list[str]()
+        blocks, said = list[Block](), list[Said]()
         self._asked += 1
         try:
             yield from self._read_transcript(space, blocks)
             if self._setup.items == 1:
-                yield from self._ask_once(blocks, pieces, tell)
+                yield from self._ask_once(blocks, said, tell)
             else:
-                yield from self._ask_each(blocks, pieces, tell)
+                yield from self._ask_each(blocks, said, tell)
         except (CacheFull, WindowError):
             pass  # what there is counts
         finally:
             for block in blocks:
                 block.free()
-        return pieces
+        return [one["text"] for one in said]
 
-    def _ask_once(self, blocks: list[Block], pieces: list[str], tell: Tell | None) -> Play[None]:
-        """Ask for all at once; what is made is added to ``blocks`` and ``pieces``."""
+    def _ask_once(self, blocks: list[Block], said: list[Said], tell: Tell | None) -> Play[None]:
+        """Ask for all at once; what is made is added to ``blocks`` and ``said``."""
         # A drafter of its own: what the team drafts must not depend on whether somebody asked for a snapshot.
         drafter = Drafter(self._setup.settings.drafts)
         for block in blocks:
@@ -79,9 +82,14 @@ class Finisher:
         grammar = None if self._setup.schema is None else self._setup.schema.begin()
         writer = (ANSWERER, self._asked)
         soloist = Soloist(blocks, logits[0], self._sampling, self._setup, ANSWERER, writer, drafter, grammar)
-        yield from self._write(soloist, grammar, pieces, tell)
 
-    def _ask_each(self, blocks: list[Block], pieces: list[str], tell: Tell | None) -> Play[None]:
+        def ended(text: str) -> bool:
+            done = is_complete(self._form, text) if grammar is None else grammar.done
+            return done or any(stop in text for stop in self._sampling.stop)
+
+        yield from self._write(soloist, said, self._setup.settings.longest_answer, ended, grammar, tell)
+
+    def _ask_each(self, blocks: list[Block], said: list[Said], tell: Tell | None) -> Play[None]:
         """Ask for each answer alone, all in the same passes; together they are what the box holds.
 
         One after the other, a small model loses the place: each would stand behind all answers before it.
@@ -94,27 +102,20 @@ class Finisher:
         items = yield from side_by_side([self._item(row, logits[i], i) for i, row in enumerate(rows)])
         untold = ""  # what no token of its own tells: a missing answer
         for place, item in enumerate(items, 1):
-            pieces.append(as_item("".join(said["text"] for said in item)) + (", " if place < len(items) else "}"))
-            untold += pieces[-1]
+            text = as_item("".join(one["text"] for one in item)) + (", " if place < len(items) else "}")
+            said.append({"text": text})
+            untold += text
             if tell is None or not item:
                 continue
-            for said in item:
-                yield tell(**said | {"text": untold if said is item[-1] else ""})
+            for one in item:
+                yield tell(**one | {"text": untold if one is item[-1] else ""})
             untold = ""
 
-    def _item(self, row: Row, logits: Tensor, place: int) -> Play[list[dict[str, Any]]]:
-        """One answer of several: of each token what its event tells."""
-        said = list[dict[str, Any]]()
+    def _item(self, row: Row, logits: Tensor, place: int) -> Play[list[Said]]:
+        """One answer of several, which is one line."""
+        said, longest = list[Said](), self._setup.settings.longest_item(self._setup.items)
         writer = Soloist(row.view, logits, self._sampling, self._setup, ANSWERER, (ANSWERER, self._asked, place))
-        codec, reader, text = self._setup.codec, Reader(self._setup.codec), ""
-        for _ in range(self._setup.settings.longest_item(self._setup.items)):
-            token = yield from writer.write()
-            if token in codec.end_ids:
-                break
-            said.append({"token": token, "text": reader.push(token), **self._chooser.report(writer.logits, token)})
-            text += said[-1]["text"]
-            if is_complete("boxed", text) or "\n" in text.lstrip():
-                break
+        yield from self._write(writer, said, longest, lambda text: is_complete("boxed", text) or "\n" in text.lstrip())
         return said
 
     def parse(self, text: str) -> tuple[str | None, str]:
@@ -139,21 +140,28 @@ class Finisher:
         if rows:
             yield from ask(rows)
 
-    def _write(self, writer: Soloist, grammar: Grammar | None, pieces: list[str], tell: Tell | None) -> Play[None]:
-        """Add pieces of text until the model ends its turn or the form is complete."""
-        codec, reader = self._setup.codec, Reader(self._setup.codec)
-        for _ in range(self._setup.settings.longest_answer):
+    def _write(
+        self,
+        writer: Soloist,
+        said: list[Said],
+        longest: int,
+        ended: Callable[[str], bool],
+        grammar: Grammar | None = None,
+        tell: Tell | None = None,
+    ) -> Play[None]:
+        """Add tokens to ``said``, ``longest`` at most, until the model ends its turn or the text has ``ended``."""
+        codec, reader, text = self._setup.codec, Reader(self._setup.codec), ""
+        for _ in range(longest):
             token = yield from writer.write()
             if token in codec.end_ids:
                 return
             if grammar is not None:
                 grammar.push(token)
-            pieces.append(reader.push(token))
+            said.append({"token": token, "text": reader.push(token), **self._chooser.report(writer.logits, token)})
             if tell is not None:
-                yield tell(token=token, text=pieces[-1], **self._chooser.report(writer.logits, token))
-            text = "".join(pieces)
-            done = is_complete(self._form, text) if grammar is None else grammar.done
-            if done or any(stop in text for stop in self._sampling.stop):
+                yield tell(**said[-1])
+            text += said[-1]["text"]
+            if ended(text):
                 return
 
 

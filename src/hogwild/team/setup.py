@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 from hogwild.engine import PREFILL_CHUNK, Block, Engine, Row
@@ -126,7 +127,7 @@ class Setup:
         for piece in PIECES:
             self.text(piece, **fields)
 
-    @property
+    @cached_property
     def items(self) -> int:
         """How many answers the finisher asks for: as many as the task wants in its box."""
         return items_asked(self.task) if self.settings.answer == "boxed" else 1

@@ -66,13 +66,13 @@ class Trained:
         torch.manual_seed(seed)
         inject_adapter_in_model(self._config, model)
 
-    def halved(self) -> AbstractContextManager[None]:
-        """Under autocast: the adapter takes what it is given as it is, and not in float32 first."""
+    def halved(self, active: bool) -> AbstractContextManager[None]:
+        """Under autocast, where it is ``active``: the adapter takes what it is given as it is, not in float32 first."""
         if self._config is None:
             return nullcontext()
         from peft.helpers import disable_input_dtype_casting
 
-        casting: AbstractContextManager[None] = disable_input_dtype_casting(self._model)
+        casting: AbstractContextManager[None] = disable_input_dtype_casting(self._model, active)
         return casting
 
     def save(self, folder: Path, team: Mapping[str, Any], tokenizer: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -205,10 +204,7 @@ class Trainer:
         half = self.recipe.dtype == "bfloat16"
         device = self.engine.device
         batch = pack(traces, device)
-        with (
-            torch.autocast(device.type, torch.bfloat16, enabled=half),
-            self.trained.halved() if half else nullcontext(),
-        ):
+        with torch.autocast(device.type, torch.bfloat16, enabled=half), self.trained.halved(half):
             loss = trace_loss(self.engine.model, self.engine.pool.layers, batch) / max(learnt, 1)
         loss.backward()
         return float(loss.detach())
