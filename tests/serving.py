@@ -78,8 +78,8 @@ def served(engine: Engine, scheduler: Any = None, **settings: Any) -> Iterator[S
         finally:
             server.should_exit = True
             thread.join(30)
-    assert not thread.is_alive()
-    assert engine.pool.used_pages == 0
+    assert not thread.is_alive(), "the server does not end"
+    assert engine.pool.used_pages == 0, "pages are not back"
 
 
 def use_prompts(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

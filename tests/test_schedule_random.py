@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -53,6 +54,27 @@ def act(job: Any, what: str) -> None:
                 job.join(Worker("Zoe", prompt="late"))
             case "leave":
                 job.leave("Bob")
+
+
+@pytest.mark.parametrize("cancel", [False, True])
+def test_closing_comes_to_an_end_whenever_it_is(prompt: Path, cancel: bool) -> None:
+    """Before anything is admitted, while prompts are read, or after the last pass."""
+    for passes in range(8):
+        engine = scripted(answer="done")
+        scheduler = Scheduler(engine)
+        jobs = [scheduler.submit(Team(engine, "Task", 2, prompt=prompt, budget=3)) for _ in range(2)]
+        for _ in range(passes):
+            scheduler.step()
+        if cancel:
+            for job in jobs:
+                job.cancel()
+        scheduler.close()
+        thread = threading.Thread(target=scheduler.run, daemon=True)
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive()
+        assert {job.state for job in jobs} <= {"finished", "cancelled"}
+        assert engine.pool.used_pages == 0
 
 
 @settings(max_examples=60, suppress_health_check=SLOW)

@@ -170,8 +170,8 @@ class Scheduler:
                 for job in list(self._live):
                     self._end(job, "failed", HogwildError("the scheduler failed; its log says why"))
             with self._wake:
-                if not self._news:
-                    self._wake.wait(None if self.idle else POLL)
+                if not self._news:  # of a close, too, that the last step has heard
+                    self._wake.wait(None if self.idle and self._closing == math.inf else POLL)
 
     @property
     def idle(self) -> bool:

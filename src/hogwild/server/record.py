@@ -39,7 +39,8 @@ class Waker:
     async def wait(self, seconds: float | None = None) -> bool:
         """Wait for `ring`; whether it came within ``seconds``."""
         try:
-            await asyncio.wait_for(self._event.wait(), seconds)
+            async with asyncio.timeout(seconds):  # not wait_for: before Python 3.12 that may swallow a cancellation
+                await self._event.wait()
         except TimeoutError:
             return False
         return True
