@@ -305,10 +305,9 @@ def test_train_and_teamwork(folder: Path, tmp_path: Path, capsys: pytest.Capture
     assert "step    2  loss" in shown
     assert "parts once 0%" in shown
     assert (tmp_path / "out" / "training.png").exists() or "training.png" not in shown
-    assert (
-        cli.main(["teamwork", "-m", out, "--mix", mix, "--tasks", "1", "--case", "known", "--text", "64", "--json"])
-        == 0
-    )
+    measured = ["teamwork", "-m", out, "--mix", mix, "--tasks", "1", "--case", "known", "--text", "64", "--json"]
+    assert cli.main([*measured, "--plot", str(tmp_path / "plot.svg")]) == 0
+    assert (tmp_path / "plot.svg").read_text().count("<path") > 4
     figures = json.loads(capsys.readouterr().out)
     assert figures["tasks"] == 1
     assert figures["perplexity"] == figures["perplexity_before"] > 1
@@ -340,7 +339,8 @@ def test_adapters_of_the_package_are_known_by_name(tmp_path: Path, monkeypatch: 
     ("model", "options", "chosen"),
     [
         ("tiny", {}, "smallest"),
-        ("tiny", {"workers": ["Ann", "Ben"], "layout": "contiguous"}, "smallest"),
+        ("tiny", {"workers": ["Ann", "Ben"], "layout": "combined"}, "smallest"),
+        ("tiny", {"layout": "contiguous"}, None),
         ("other", {}, None),
         ("tiny", {"workers": 1}, None),
         ("tiny", {"assign": ["one", "two"]}, None),

@@ -42,7 +42,7 @@ def steps(trace: Trace) -> list[str]:
 def answers(task: TeamTask, trace: Trace) -> Counter[int]:
     """How often each part was answered by workers, and rightly."""
     written = [text.split("<|im_end|>")[0] for text in steps(trace)[1:]]
-    lines = [line.split("]: ", 1)[-1] for text in written for line in text.split("\n\n")]
+    lines = [line.split("): ", 1)[-1] for text in written for line in text.split("\n\n")]
     read = [found for line in lines if (found := task.read(line)) is not None]
     assert all(task.right(*found) for found in read)
     return Counter(place for place, _ in read)
@@ -93,9 +93,9 @@ def test_a_clash_is_noticed_and_not_learnt(engine: Rehearsal) -> None:
             if TAKEN in text:
                 seen += 1
                 tokens = trace.tokens[first : first + length]
-                begin = next(i for i in range(length) if decode(tokens[:i]).endswith("]: "))
+                begin = next(i for i in range(length) if decode(tokens[:i]).endswith("): "))
                 learnt = [label for label in trace.labels[first + begin - 1 : first + length] if label != NO_LABEL]
-                assert decode(learnt).strip() == f"{TAKEN}."
+                assert decode(learnt).removesuffix("<|im_end|>").strip() == f"{TAKEN}."
     assert seen > 3
 
 
@@ -116,7 +116,7 @@ def test_a_worker_that_joins_late_helps(engine: Rehearsal) -> None:
     trace = simulate(task, engine)
     text = "".join(steps(trace))
     assert answers(task, trace) == Counter(range(10))
-    assert text.count(f"{task.names[-1]} [") > 1
+    assert text.count(f"{task.names[-1]} (") > 1
 
 
 def test_who_needs_a_result_waits_for_it(engine: Rehearsal) -> None:

@@ -48,13 +48,13 @@ def _engine(model: str | Path | Engine, adapter: str | Path | None, options: Map
 def choose_adapter(model: str | Path, options: Mapping[str, Any]) -> str | None:
     """The adapter of the package for a packaged ``model`` and a team with these ``options``, or None.
 
-    It is for several workers who share out the work themselves; who says what the workers do, or how they are told,
-    gets the model as it is.
+    It is for several workers who share out the work themselves, in the layout that it was trained with; who says what
+    the workers do, or how they are told, gets the model as it is.
     """
     workers = options.get("workers", 2)
     several = (workers if isinstance(workers, int) else len(workers)) > 1
     own = several and options.get("assign", "none") == "none" and options.get("prompt") is None
-    return adapter_of(str(model)) if own else None
+    return adapter_of(str(model)) if own and options.get("layout", "combined") == "combined" else None
 
 
 def make_team(engine: Engine, task: str | Sequence[Message], options: Mapping[str, Any]) -> Team:

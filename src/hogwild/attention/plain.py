@@ -26,53 +26,58 @@ def plain_attention(query: Tensor, layer: Layer, keys: Tensor, values: Tensor, p
     dtype. Softmax and rotation work in float32 (float64 for float64 models).
     """
     sight = plan.sight(layer.window)
-    wide = compute_dtype(query.dtype)
-    pairs = _paired_queries(query, layer, plan, wide)  # [K, G, P, D]
-    step = max(1, SCORE_BYTES // (layer.heads * max(sight.columns, 1) * wide.itemsize))
-    slices = [
-        _attend(pairs, layer, keys, values, sight, first, min(first + step, plan.tokens))
-        for first in range(0, plan.tokens, step)
-    ]
+    pairs = paired_queries(query, layer, plan)
+    step = max(1, SCORE_BYTES // (layer.heads * max(sight.columns, 1) * compute_dtype(query.dtype).itemsize))
+    slices = list[Tensor]()
+    for first in range(0, plan.tokens, step):
+        last = min(first + step, plan.tokens)
+        weights = attention_weights(pairs, layer, keys, sight, first, last)
+        slices.append(mixture(weights, layer, values, sight, first, last))
     mixed = slices[0] if len(slices) == 1 else torch.cat(slices, dim=2)  # [K, G, T, V]
     return mixed.flatten(0, 1).transpose(0, 1).to(query.dtype).contiguous()  # some models take a view of it
 
 
-def _paired_queries(query: Tensor, layer: Layer, plan: Plan, wide: torch.dtype) -> Tensor:
-    """The query of each (token, block) pair, turned by what the block's place in the view still asks for."""
+def paired_queries(query: Tensor, layer: Layer, plan: Plan) -> Tensor:
+    """The query of each (token, block) pair [K, G, P, D], turned by what the block's place in the view asks for."""
     paired = query.index_select(1, plan.pair_tokens)
     if layer.rotary is not None and plan.rotates:
-        paired = plan.rotation(layer.rotary, layer.key_dim, wide)(paired).to(query.dtype)
+        turn = plan.rotation(layer.rotary, layer.key_dim, compute_dtype(query.dtype))
+        paired = turn(paired).to(query.dtype)
     grouped: Tensor = paired.unflatten(0, (layer.kv_heads, layer.group))
     return grouped
 
 
-def _attend(pairs: Tensor, layer: Layer, keys: Tensor, values: Tensor, sight: Sight, first: int, last: int) -> Tensor:
-    """Attention of the tokens ``first`` to ``last``, in float32 or float64 [K, G, last - first, V]."""
-    wide = compute_dtype(pairs.dtype)
-    spans = [clipped for span in sight.spans if (clipped := span.clip(first, last))]
+def attention_weights(pairs: Tensor, layer: Layer, keys: Tensor, sight: Sight, first: int, last: int) -> Tensor:
+    """The weights of all columns for the tokens ``first`` to ``last`` [K, G, last - first, C], in the pairs' dtype."""
     shape = (layer.kv_heads, layer.group, last - first, sight.columns)
-    scores = torch.full(shape, -torch.inf, dtype=wide, device=pairs.device)
-    for span in spans:
+    scores = torch.full(shape, -torch.inf, dtype=compute_dtype(pairs.dtype), device=pairs.device)
+    for span in sight.clipped(first, last):
         seen = unpack(keys[:, span.first_slot : span.last_slot], pairs.dtype)
-        _place(scores, span, first).copy_(_times(_queries(pairs, span), seen.mT))
-    weights = _weigh(scores, layer, None if sight.bias is None else sight.bias[first:last]).to(pairs.dtype)
-    mixed = torch.zeros(*shape[:3], layer.value_dim, dtype=wide, device=pairs.device)
-    for span in spans:
-        seen = unpack(values[:, span.first_slot : span.last_slot], pairs.dtype)
-        mixed[:, :, span.first_token - first : span.last_token - first] += _times(_place(weights, span, first), seen)
+        place(scores, span, first).copy_(times(queries(pairs, span), seen.mT))
+    return _weigh(scores, layer, None if sight.bias is None else sight.bias[first:last]).to(pairs.dtype)
+
+
+def mixture(weights: Tensor, layer: Layer, values: Tensor, sight: Sight, first: int, last: int) -> Tensor:
+    """The values under these weights, in float32 or float64 [K, G, last - first, V]."""
+    wide = compute_dtype(weights.dtype)
+    mixed = torch.zeros(*weights.shape[:3], layer.value_dim, dtype=wide, device=weights.device)
+    for span in sight.clipped(first, last):
+        seen = unpack(values[:, span.first_slot : span.last_slot], weights.dtype)
+        mixed[:, :, span.first_token - first : span.last_token - first] += times(place(weights, span, first), seen)
     return mixed
 
 
-def _queries(pairs: Tensor, span: Span) -> Tensor:
+def queries(pairs: Tensor, span: Span) -> Tensor:
+    """The pairs [K, G, T, D] that belong to a span."""
     return pairs[:, :, span.pair : span.pair + span.last_token - span.first_token]
 
 
-def _place(scores: Tensor, span: Span, first: int) -> Tensor:
+def place(scores: Tensor, span: Span, first: int) -> Tensor:
     """The part of [K, G, T, C] that belongs to a span."""
     return scores[:, :, span.first_token - first : span.last_token - first, span.column : span.last_column]
 
 
-def _times(left: Tensor, right: Tensor) -> Tensor:
+def times(left: Tensor, right: Tensor) -> Tensor:
     """``left`` [K, G, T, A] times ``right`` [K, A, B], one product for all query heads of a KV head."""
     product: Tensor = torch.bmm(left.flatten(1, 2), right).unflatten(1, left.shape[1:3])
     return product

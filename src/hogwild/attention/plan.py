@@ -81,6 +81,10 @@ class Sight:
     high: np.ndarray  # [P] int32: to here, exclusive; not above `low` where it sees nothing
     device: torch.device
 
+    def clipped(self, first: int, last: int) -> list[Span]:
+        """The spans that the tokens ``first`` to ``last`` read, for these only."""
+        return [clipped for span in self.spans if (clipped := span.clip(first, last))]
+
     @cached_property
     def bias(self) -> Tensor | None:
         """0 where a token sees a column and -inf where not [T, C]; None when every token sees every column."""

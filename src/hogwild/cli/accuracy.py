@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _work = partial(typer.Option, rich_help_panel="What is measured")
 _files = partial(typer.Option, rich_help_panel="Files")
+_model = partial(typer.Option, rich_help_panel="Model")
 
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="Such as gsm8k-x5: see hogwild eval list.")]
 Methods = Annotated[str, _work(metavar="A,B,..", help="Such as single,hogwild-2: see hogwild eval list.")]
@@ -48,6 +49,7 @@ Data = Annotated[
     Path | None,
     _files(metavar="FOLDER", help="Files of data sets.", envvar="HOGWILD_DATA", show_default="from the hub"),
 ]
+Adapter = Annotated[str | None, _model(metavar="NAME", help="LoRA for it: a name or a folder.", show_default="none")]
 NoTraces = Annotated[bool, _files("--no-traces", metavar="", help="Do not keep the events of each unit.")]
 Folders = Annotated[list[Path], typer.Argument(metavar="FOLDER..", help="Results of hogwild eval run.")]
 To = Annotated[
@@ -79,6 +81,7 @@ def run_(
     top_p: opt.TopP = None,
     top_k: opt.TopK = None,
     model: opt.Model = opt.DEFAULT_MODEL,
+    adapter: Adapter = None,
     device: opt.Device = "cpu",
     dtype: opt.Dtype = None,
     quantize: opt.Quantize = "none",
@@ -98,7 +101,7 @@ def run_(
     one_of("--quantize", quantize, QUANTIZE)
     given = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
     load: dict[str, Any] = {"device": device, "dtype": dtype, "quantize": quantize, "kv_dtype": kv_dtype}
-    load |= {"attention": attention, "graphs": graphs}
+    load |= {"attention": attention, "graphs": graphs} | ({"adapter": adapter} if adapter else {})
     which = {"seed": seed, "kept": kept, "whole": whole}
     fixed = {"task": task, "model": model, **load, **given, **which, "parallel": parallel}
     memory = parse_bytes("--kv-memory", kv_memory) if kv_memory else None

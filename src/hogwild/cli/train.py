@@ -11,11 +11,13 @@ import typer
 
 from hogwild.cli import options as opt
 from hogwild.cli.loading import loading
+from hogwild.cli.needs import need
 from hogwild.cli.request import within
 from hogwild.errors import OptionError
 
 if TYPE_CHECKING:
     from hogwild.engine import Engine
+    from hogwild.train.measure import Comparison
 
 _run = partial(typer.Option, rich_help_panel="Run")
 _learn = partial(typer.Option, rich_help_panel="Learning")
@@ -54,6 +56,10 @@ Text = Annotated[
     _look(metavar="TOKENS", help="Also the perplexity on so many tokens of plain text, with and without the adapter."),
 ]
 Layout = Annotated[str, _look(metavar="NAME", help="Of the teams.")]
+Plot = Annotated[
+    Path | None,
+    _look(metavar="FILE", help="Draw the parts done against passes, with and without the adapter (.svg or .png)."),
+]
 Json = Annotated[bool, _look("--json", metavar="", help="Print figures as JSON.")]
 
 
@@ -141,12 +147,15 @@ def teamwork(
     text: Text = 0,
     device: opt.Device = "cpu",
     dtype: opt.Dtype = None,
+    plot: Plot = None,
     json: Json = False,
 ) -> None:
     """Measure how well a model works in a team: parts done once, twice, rightly, and passes against one worker."""
     within("--tasks", tasks, 1)
     within("--workers", workers, 1, 16)
     within("--text", text, 0)
+    if plot is not None:
+        need("--plot", "matplotlib", extra="eval")
     from hogwild.train.measure import compare
     from hogwild.train.tasks import CASES, draw_case, read_mix
 
@@ -160,14 +169,25 @@ def teamwork(
         for i in range(tasks)
     ]
     engine = _load(model, adapter, device, dtype)
-    figures = compare(engine, drawn).as_dict()
+    compared = compare(engine, drawn)
+    figures, before = compared.as_dict(), _load(model, None, device, dtype) if text or plot else engine
     if text:
-        figures |= _perplexities({"perplexity": engine, "perplexity_before": _load(model, None, device, dtype)}, text)
+        figures |= _perplexities({"perplexity": engine, "perplexity_before": before}, text)
+    if plot is not None:
+        _draw(plot, f"{len(drawn)} tasks ({kind}, {case})", {"trained": compared, "as it was": compare(before, drawn)})
     if json:
         typer.echo(jsons.dumps(figures))
         return
     for name, value in figures.items():
         typer.echo(f"{name:12} {value:g}")
+
+
+def _draw(path: Path, title: str, compared: dict[str, Comparison]) -> None:
+    from hogwild.train.picture import draw_teams
+
+    drawn = {f"a team, {when}": one.team for when, one in compared.items()}
+    drawn |= {f"one worker, {when}": one.one for when, one in compared.items()}
+    draw_teams(drawn, title, path)
 
 
 def _perplexities(engines: dict[str, Engine], count: int) -> dict[str, float]:

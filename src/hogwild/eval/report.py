@@ -170,8 +170,9 @@ def draw_together(reports: Mapping[str, Report], folder: Path) -> list[Path]:
 
 
 def model_name(run: dict[str, Any]) -> str:
-    """The model, with its dtype and bits where they are not its own. Of a folder the last part is enough."""
-    name = str(run["model"]).rstrip("/").rsplit("/", 1)[-1]
+    """The model, its adapter, and dtype and bits where they are not its own. Of a folder the last part is enough."""
+    given = (str(run[key]) for key in ("model", "adapter") if run.get(key))
+    name = " + ".join(one.rstrip("/").rsplit("/", 1)[-1] for one in given)
     how = [str(run[key]) for key in ("dtype", "quantize", "kv_dtype") if run.get(key) not in (None, "none")]
     return f"{name} ({', '.join(how)})" if how else name
 

@@ -53,6 +53,8 @@ class Settings:
             result, and the others write on.
         may_end: workers may end their turn when they have nothing more to write, as those with parts of their own may.
             For models that were trained to (docs/training.md): others end it when they please.
+        in_turn: of several workers that would begin a step in the same pass one does, and the next a pass later: so
+            everyone sees what the one before has begun with.
         tool_seconds: how long a tool may take; then its result says that it was too long.
         one_by_one: parts are not dealt out at once: each worker is handed one, and when it ends its turn the next that
             is left. A part is a step. One worker alone has all parts in its prompt, with this or without.
@@ -73,6 +75,7 @@ class Settings:
     one_by_one: bool = False
     raw: bool = False
     may_end: bool = False
+    in_turn: bool = False
     logprobs: int | None = None
     schema: Mapping[str, Any] | None = None
     tools: Sequence[Tool] = ()
@@ -88,7 +91,7 @@ class Settings:
         if self.answer_tokens is not None:
             _at_least("answer_tokens", self.answer_tokens, 1)
         self._check_extras()
-        for name in ("share_prompts", "one_by_one", "may_end"):
+        for name in ("share_prompts", "one_by_one", "may_end", "in_turn"):
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name} is {getattr(self, name)!r}: give True or False")
         if not isinstance(self.snapshots, (tuple, list)):

@@ -36,7 +36,7 @@ from hogwild.team.start import started
 from hogwild.team.text import Message, clean, codec_of
 from hogwild.team.views import Piece, views
 from hogwild.team.window import drop_steps, longest_view
-from hogwild.team.worker import MAX_WORKERS, Member, Worker, check_name, make_workers
+from hogwild.team.worker import MAX_WORKERS, Member, Worker, check_name, make_workers, who_writes
 from hogwild.team.workspace import Workspace
 
 Assign = str | Sequence[str | Sequence[str]]
@@ -142,7 +142,7 @@ class Team:
         if self.reason:
             return
         space = self._space()
-        members = [member for member in space.members if member.waiting is None]
+        members = who_writes(space.members, self.settings.in_turn)
         if not members:
             return
         with self.progress.limits():

@@ -108,6 +108,16 @@ class Member:
         return [block for block in (self.block, self.private, self.header, self.gap) if block is not None]
 
 
+def who_writes(members: Sequence[Member], in_turn: bool) -> list[Member]:
+    """Those who write in the next pass: all that wait for no tool; ``in_turn`` only one of those that begin a step.
+
+    That is the one with the fewest steps, so nobody is held back for long.
+    """
+    ready = [member for member in members if member.waiting is None]
+    first = min((member for member in ready if not member.begun), key=lambda member: member.step, default=None)
+    return [member for member in ready if member.begun or member is first or not in_turn]
+
+
 def make_workers(workers: int | Sequence[Worker], names: Sequence[str] | None = None) -> list[Worker]:
     """The workers of a team from a number or a list. Raises `OptionError` unless there are 1 to 16 with own names."""
     if isinstance(workers, int) and not isinstance(workers, bool):

@@ -13,17 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from hogwild.attention import Plan, plain_attention
+from hogwild.attention import Plan
 from hogwild.errors import ModelUnsupported
 from hogwild.geometry import Layer
 from hogwild.models.hook import ARGUMENT
+from hogwild.train.attention import trace_attention
 from hogwild.train.trace import NO_LABEL, Trace
-
-KEPT = 512
-"""Tokens of a trace up to which attention's scores are kept for the way back; those of longer ones are made again."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +90,5 @@ class _TracePass:
         bounds, mixed = self._batch.bounds, list[Tensor]()
         for plan, first, last in zip(self._batch.plans, bounds, bounds[1:], strict=False):
             inputs = (query[0, :, first:last], layer, key[0, :, first:last], value[0, :, first:last], plan)
-            if torch.is_grad_enabled() and last - first > KEPT:
-                mixed.append(checkpoint(plain_attention, *inputs, use_reentrant=False))
-            else:
-                mixed.append(plain_attention(*inputs))
+            mixed.append(trace_attention(*inputs))
         return torch.cat(mixed)[None]

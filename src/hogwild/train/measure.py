@@ -14,6 +14,9 @@ from hogwild.train.tasks import TeamTask
 PATIENCE = 2
 """A run may take so many times the passes that one worker would need who writes nothing but the answers."""
 
+TOGETHER = 8
+"""Teams that share passes: where attention is plain PyTorch, its scores grow with the square of their number."""
+
 GREEDY = Sampling(temperature=0.0)
 
 
@@ -28,6 +31,7 @@ class Figures:
         passes: of all teams together.
         best: the same if the answers had been dealt out in the best way and nothing else written.
         ended: tasks at whose end the workers had left or stated an answer, in time.
+        right_at: the pass in which each right first answer was written.
     """
 
     tasks: int = 0
@@ -38,6 +42,7 @@ class Figures:
     passes: int = 0
     best: int = 0
     ended: int = 0
+    right_at: tuple[int, ...] = ()
 
     def __add__(self, other: Figures) -> Figures:
         ours, theirs = asdict(self), asdict(other)
@@ -75,9 +80,11 @@ def compare(engine: Engine, tasks: Sequence[TeamTask]) -> Comparison:
 
 
 def measure(engine: Engine, tasks: Sequence[TeamTask]) -> list[Figures]:
-    """Let a team do each task, greedily; all of them share their passes."""
+    """Let a team do each task, greedily; several of them share their passes."""
     runs = [Run(engine, task) for task in tasks]
-    run_together(engine, [run.team for run in runs], [run.read for run in runs])
+    for first in range(0, len(runs), TOGETHER):
+        group = runs[first : first + TOGETHER]
+        run_together(engine, [run.team for run in group], [run.read for run in group])
     return [run.figures() for run in runs]
 
 
@@ -90,7 +97,7 @@ class Run:
             lengths.pop(task.known)
         self._task = task
         self._best = max(*lengths, -(-sum(lengths) // len(task.names))) if len(lengths) > 1 else sum(lengths)
-        self._answers = list[tuple[int, str]]()
+        self._answers = list[tuple[int, str, int]]()  # part, answer, pass
         self._prefix: dict[str, str] = {}
         self._passes, self._ended = 0, False
         self._late = task.late
@@ -108,17 +115,19 @@ class Run:
             self._prefix[event.worker] = event.text
         elif isinstance(event, StepFinished):
             text = event.text.removeprefix(self._prefix.get(event.worker, "").strip())
-            self._answers.extend(filter(None, map(self._task.read, text.split("\n\n"))))
+            found = filter(None, map(self._task.read, text.split("\n\n")))
+            self._answers.extend((*answer, event.pass_) for answer in found)
         elif isinstance(event, Finished):
             self._passes, self._ended = event.passes, event.reason in ("answer", "done")
 
     def figures(self) -> Figures:
         """What became of it."""
-        task, first, count = self._task, dict[int, str](), Counter[int]()
-        for place, answer in self._answers:
+        task, first, count = self._task, dict[int, tuple[str, int]](), Counter[int]()
+        for place, answer, at in self._answers:
             if place != task.known:
-                first.setdefault(place, answer)
+                first.setdefault(place, (answer, at))
             count[place] += 1
+        right_at = [at for place, (answer, at) in first.items() if task.right(place, answer)]
         wanted = [place for place in range(len(task.parts)) if place != task.known]
         again = task.known is not None and count[task.known] > 0  # somebody did what was there already
         return Figures(
@@ -126,10 +135,11 @@ class Run:
             parts=len(wanted),
             once=sum(count[place] == 1 for place in wanted),
             twice=sum(count[place] > 1 for place in wanted) + again,
-            right=sum(task.right(place, answer) for place, answer in first.items()),
+            right=len(right_at),
             passes=self._passes or self.team.passes,
             best=self._best,
             ended=int(self._ended),
+            right_at=tuple(right_at),
         )
 
 

@@ -17,13 +17,15 @@ DATA = Path(__file__).parent / "data"
 class Part:
     """One part of a task.
 
-    Attributes: ``kind``; ``question`` and ``answer``, without a full stop; ``value``, its answer as a number, if it is
-    one; ``needs``, the place of the part (from 0) whose result it needs; ``told``, a sentence that the task must tell.
+    Attributes: ``kind``; ``question``; ``answer``, and ``sentence``, which is what is written and ends with it, both
+    without a full stop; ``value``, its answer as a number, if it is one; ``needs``, the place of the part (from 0)
+    whose result it needs; ``told``, a sentence that the task must tell.
     """
 
     kind: str
     question: str
     answer: str
+    sentence: str
     value: int | None = None
     needs: int | None = None
     told: str = ""
@@ -78,19 +80,21 @@ def draw_part(draw: Draw, kind: str, longest_count: int) -> Part:
     """A part of a ``kind`` that needs no other: any but ``add``."""
     if kind in ("capital", "opposite", "young"):
         given, answer = draw.fresh("facts", kind)
-        return Part(kind, _ask(draw, kind, x=given), answer)
+        return Part(kind, _ask(draw, kind, x=given), answer, _say(kind, given, answer))
     if kind in ("sum", "difference"):
         a, b = draw.numbers(10, 60)
         a, b = (a, b) if kind == "sum" else (max(a, b), min(a, b))
-        value = a + b if kind == "sum" else a - b
-        return Part(kind, _ask(draw, kind, a=a, b=b), str(value), value)
+        value, sign = (a + b, "+") if kind == "sum" else (a - b, "-")
+        return Part(kind, _ask(draw, kind, a=a, b=b), str(value), f"{a} {sign} {b} = {value}", value)
     if kind == "count":
         last = draw.random.randint(3, longest_count)
-        return Part(kind, _ask(draw, kind, n=last), " ".join(map(str, range(1, last + 1))))
+        numbers = " ".join(map(str, range(1, last + 1)))
+        return Part(kind, _ask(draw, kind, n=last), numbers, numbers)
     if kind in ("colour", "town"):
         return _looked_up(draw, kind)
     word = str(draw.fresh("words"))
-    return Part(kind, _ask(draw, kind, x=word), _WORD[kind](word))
+    answer = _WORD[kind](word)
+    return Part(kind, _ask(draw, kind, x=word), answer, _say(kind, word, answer))
 
 
 def draw_chained(draw: Draw, parts: Sequence[Part], label: Callable[[int], str]) -> Part | None:
@@ -99,9 +103,9 @@ def draw_chained(draw: Draw, parts: Sequence[Part], label: Callable[[int], str])
     if not numbers:
         return None
     place, more = draw.random.choice(numbers), draw.random.randint(1, 9)
-    value = (parts[place].value or 0) + more
-    question = _ask(draw, "add", a=more, ref=label(place + 1))
-    return Part("add", question, str(value), value, needs=place)
+    first = parts[place].value or 0
+    question, value = _ask(draw, "add", a=more, ref=label(place + 1)), first + more
+    return Part("add", question, str(value), f"{first} + {more} = {value}", value, needs=place)
 
 
 _WORD: Mapping[str, Callable[[str], str]] = {
@@ -110,6 +114,22 @@ _WORD: Mapping[str, Callable[[str], str]] = {
     "first": lambda word: word[0],
     "last": lambda word: word[-1],
 }
+
+
+_SENTENCES: Mapping[str, str] = {
+    "capital": "The capital of {x} is {answer}",
+    "opposite": "The opposite of {x} is {answer}",
+    "young": "A young {x} is a {answer}",
+    "first": "{x} begins with {answer}",
+    "last": "{x} ends with {answer}",
+    "colour": "{x} is {answer}",
+    "town": "{x} lives in {answer}",
+}
+
+
+def _say(kind: str, given: str, answer: str) -> str:
+    """The sentence that gives an answer; what is only to be copied is its own."""
+    return _SENTENCES.get(kind, "{answer}").format(x=given, answer=answer)
 
 
 def _ask(draw: Draw, kind: str, **given: object) -> str:
@@ -121,4 +141,6 @@ def _looked_up(draw: Draw, kind: str) -> Part:
     text, person = words()["text"], draw.fresh("names")
     facts = {one: draw.random.choice(text[f"{one}s"]) for one in ("town", "colour", "thing")}
     told = text["sentence"].format(x=person, **facts)
-    return Part(kind, _ask(draw, kind, x=person, y=facts["thing"]), facts[kind], told=told)
+    given = person if kind == "town" else f"{person}'s {facts['thing']}"
+    sentence = _say(kind, given, facts[kind])
+    return Part(kind, _ask(draw, kind, x=person, y=facts["thing"]), facts[kind], sentence, told=told)

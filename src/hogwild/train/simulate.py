@@ -1,7 +1,7 @@
 """Simulated teams: workers who act only on what they could see in that very pass, through the real machinery of teams.
 
-A worker that is free takes the next part that nobody has taken, long ones first. Where two became free in the same
-pass, the first in worker order takes the first part, and so on. Whoever finds that another one has taken the same steps
+A worker that is free takes the next part that nobody has taken. They begin in turn, so each sees what the one before
+has taken. Whoever finds that another one has taken the same steps
 aside, and that it took it is not learnt. Who needs a result that is not there yet waits, with dots. Who finds nothing
 left ends its turn, and so leaves the team; where the task asks for a final answer, the last one states it, or the first
 of several.
@@ -49,10 +49,8 @@ class _Hand:
     queue: deque[tuple[int, Callable[[int], None] | None]] = field(default_factory=deque)
     stage: Stage = "free"
     place: int = -1  # of the part that it is at
-    since: float = -1  # the pass in which it wrote the first token of its step
     mark: _Mark | None = None  # of that part
     label: list[int] = field(default_factory=list)  # where the tokens of the step so far are learnt
-    left: _Mark | None = None
 
 
 class Players(Record):
@@ -117,19 +115,14 @@ class Players(Record):
         return any(self._sees(me, mark) for mark in marks)
 
     def _choosing_before(self, me: int) -> int:
-        """How many others choose before this worker, as one can see: their step has no label that could be read.
+        """How many others have begun a step whose label cannot be read yet: what comes next is theirs.
 
-        They have begun one in an earlier pass or, if they come first, begin in this very one.
+        Where steps are hidden until they end, nobody counts on that.
         """
-        return sum(self._chooses_before(me, other, hand) for other, hand in self._hands.items() if other != me)
-
-    def _chooses_before(self, me: int, other: int, hand: _Hand) -> bool:
-        now = self._team.passes
-        if hand.left is not None and hand.left.time < now:
-            return False
-        if hand.since == now or (hand.stage == "free" and not hand.queue):
-            return other < me
-        return hand.mark is not None and not self._sees(me, hand.mark)
+        if self._team.layout.name == "interleaved":
+            return 0
+        others = (hand for other, hand in self._hands.items() if other != me)
+        return sum(hand.mark is not None and not self._sees(me, hand.mark) for hand in others)
 
     # What is written.
 
@@ -141,7 +134,7 @@ class Players(Record):
 
     def _go_on(self, me: int, hand: _Hand) -> None:
         if hand.stage == "free":
-            hand.since, hand.label = self._team.passes, []
+            hand.label = []
             self._choose(me, hand)
         else:
             self._answer(me, hand)
@@ -160,21 +153,15 @@ class Players(Record):
         elif self._states_final(me, busy=bool(taken or open_), before=before):
             self._state_final(me, hand)
         else:
-            hand.left = _Mark(me, self._team.passes)
             hand.stage = "left"
-            hand.queue.append((self._end, lambda now: self._ended(hand.left, now)))
+            hand.queue.append((self._end, None))
 
     def _order(self, me: int, places: list[int]) -> list[int]:
-        """What takes long comes first, then what can be done at once.
+        """In their order, but what can be done at once comes first.
 
         Where nobody sees what others are at, each begins elsewhere.
         """
-        parts = self._task.parts
-
-        def order(place: int) -> tuple[bool, bool]:
-            return parts[place].kind != "count", not self._is_ready(me, place)
-
-        ordered = sorted(places, key=order)
+        ordered = sorted(places, key=lambda place: not self._is_ready(me, place))
         if self._team.layout.name != "interleaved":
             return ordered
         first = me * len(ordered) // max(len(self._team.setup.names), 1)
@@ -217,7 +204,7 @@ class Players(Record):
                 self._ended(done, now)
                 self._be_free(hand)
 
-            self._say(hand, f" {self._task.parts[hand.place].answer}.\n\n", ended)
+            self._say(hand, f" {self._task.parts[hand.place].sentence}.\n\n", ended)
 
     def _states_final(self, me: int, *, busy: bool, before: int) -> bool:
         """Whether it is this worker's turn to state the final answer: all is done, and nobody else does it."""
@@ -253,6 +240,8 @@ def simulate(task: TeamTask, engine: Rehearsal) -> Trace:
             team.say(task.line(task.known))
         waits = bool(task.late)
         for _ in team.run():
+            if team.reason and not task.finished:
+                break
             if waits and team.passes >= task.late and not team.reason:
                 team.join(Worker(task.names[-1]))
                 waits = False

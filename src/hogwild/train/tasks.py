@@ -6,17 +6,21 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hogwild.errors import InputError
+from hogwild.team.worker import NAMES
 from hogwild.train.parts import DATA, Draw, Part, draw_chained, draw_part
 
 TAKEN = "Taken"
 """What a worker writes in place of an answer when it sees that another one has the part."""
+
+DEFAULT_NAMES = 0.5
+"""The share of teams whose workers have the names that teams have by default."""
 
 
 class _Strict(BaseModel):
@@ -24,11 +28,14 @@ class _Strict(BaseModel):
 
 
 class TaskMix(_Strict):
-    """How tasks are made: the number of ``parts`` from and to, the ``longest_count``, the share that is ``boxed``."""
+    """How tasks are made: the number of ``parts`` from and to, the ``longest_count``, the share that is ``boxed``, and
+    the share whose trace holds what the finisher writes.
+    """
 
     parts: tuple[int, int] = (2, 10)
     longest_count: int = Field(9, ge=3)
     boxed: float = Field(0.15, ge=0, le=1)
+    finished: float = Field(0.4, ge=0, le=1)
 
 
 class EventMix(_Strict):
@@ -82,6 +89,10 @@ def read_mix(path: Path | None = None) -> Mix:
         raise InputError(f"{path} is no TOML: {error}") from None
 
 
+_ANSWERED = re.compile(r"\W*(?:[A-Za-z]+\.? ?)?(\d+)\b[.:)\]]*\s*(.*?)\.?\s*", re.DOTALL)
+"""An answer: a number, however the part is called ("3.", "(3)", "No. 3:"), and what follows."""
+
+
 @dataclass(frozen=True)
 class TeamTask:
     """A task for a team.
@@ -90,13 +101,14 @@ class TeamTask:
         seed: that it was drawn with.
         text: the task as a person would write it.
         parts: what is to be done.
-        label: how parts are called, with ``{n}`` in it.
+        label: how the task calls its parts, with ``{n}`` in it.
         asked: the part (from 0) whose answer is the final one, in a box; None where there is none.
         names: of the workers.
         layout, prompt: as a team takes them.
         known: a part (from 0) whose answer is in the history from the beginning, if any.
         late: how many passes the last worker joins after the others, or 0.
         clash: whether somebody takes what another has.
+        finished: whether the finisher's words are part of the trace.
     """
 
     seed: str
@@ -110,15 +122,16 @@ class TeamTask:
     known: int | None = None
     late: int = 0
     clash: bool = False
+    finished: bool = True
     kept: bool = field(default=False, compare=False)
 
     def called(self, place: int) -> str:
-        """The label of a part (from 0)."""
-        return self.label.format(n=place + 1)
+        """How an answer calls a part (from 0), whatever the task calls it: others see the number at once."""
+        return f"{place + 1}."
 
     def line(self, place: int) -> str:
         """What stands in the history once a part is done."""
-        return f"{self.called(place)} {self.parts[place].answer}."
+        return f"{self.called(place)} {self.parts[place].sentence}."
 
     @property
     def options(self) -> dict[str, Any]:
@@ -130,27 +143,22 @@ class TeamTask:
     @property
     def how(self) -> dict[str, Any]:
         """Those of them that do not depend on who works on it."""
-        return {"layout": self.layout, "prompt": self.prompt, "may_end": True}
-
-    @cached_property
-    def _answered(self) -> re.Pattern[str]:
-        before, after = map(re.escape, self.label.split("{n}"))
-        return re.compile(rf"{before}(\d+){after}\s*(.*?)\.?\s*", re.DOTALL)
+        return {"layout": self.layout, "prompt": self.prompt, "may_end": True, "in_turn": True}
 
     def read(self, step: str) -> tuple[int, str] | None:
         """The place of the part and the answer that a step gives; None where it gives none, or steps aside."""
-        found = self._answered.fullmatch(step.strip())
+        found = _ANSWERED.fullmatch(step.strip())
         if found is None or not 1 <= int(found[1]) <= len(self.parts):
             return None
         answer = re.sub(r"^(?:\.\.\.\s*)+", "", found[2]).strip()
         return None if answer.startswith(TAKEN) else (int(found[1]) - 1, answer)
 
     def right(self, place: int, answer: str) -> bool:
-        """Whether an answer is the right one, up to case and white space for words."""
-        want = self.parts[place].answer
-        if self.parts[place].kind in ("capitals",):
-            return answer == want
-        return " ".join(answer.split()).casefold() == want.casefold()
+        """Whether an answer is the right one, or ends with it, up to case and white space."""
+        want, given = self.parts[place].answer, " ".join(answer.split())
+        if self.parts[place].kind not in ("capitals", "repeat"):
+            want, given = want.casefold(), given.casefold()
+        return given == want or given.endswith(f" {want}")
 
 
 def draw_task(
@@ -174,7 +182,7 @@ def draw_task(
         opening += f"\n\n{told.strip()}"
     count = workers or int(draw.weighted({str(key): weight for key, weight in mix.workers.items()}))
     several = count > 1
-    names = draw.random.sample(list(draw.table("names")), count)
+    names = _names(draw, count)
     events = mix.events
     return TeamTask(
         seed=seed,
@@ -188,13 +196,22 @@ def draw_task(
         known=draw.random.randrange(len(parts)) if several and draw.random.random() < events.known else None,
         late=draw.random.randint(2, 20) if several and draw.random.random() < events.late else 0,
         clash=several and draw.random.random() < events.clash,
+        finished=draw.random.random() < mix.task.finished,
         kept=kept,
     )
 
 
+def _names(draw: Draw, count: int) -> list[str]:
+    """Those that teams have by default, or others."""
+    if not draw.kept and draw.random.random() < DEFAULT_NAMES:
+        return list(NAMES[:count])
+    return draw.random.sample(list(draw.table("names")), count)
+
+
 def _parts(draw: Draw, mix: Mix, weights: Mapping[str, float], label: str) -> list[Part]:
     parts = list[Part]()
-    for _ in range(draw.random.randint(*mix.task.parts)):
+    count = max(draw.random.randint(*mix.task.parts) for _ in range(2))  # more often many than few
+    for _ in range(count):
         part, kind = None, draw.weighted(weights)
         if kind == "add":
             part = draw_chained(draw, parts, partial(_reference, label))

@@ -24,7 +24,7 @@ from hogwild.train.own import own_answers
 from hogwild.train.tasks import draw_case
 from hogwild.train.trace import Trace, load_traces, save_traces
 
-TEAM = {"prompt": "short", "may_end": True}
+TEAM = {"prompt": "short", "may_end": True, "in_turn": True}
 """How teams of trained models are set up, unless somebody asks for another way."""
 
 COOL = 0.3
