@@ -4,9 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --no-input -c constraints.txt
-# A task that a model of 135M parameters can do: it does not share out work by itself, so each worker is given a part.
-DEMO := "Give advice on health." --part "Why is it good to drink water?" --part "Why is it good to sleep enough?" \
-        --temperature 0 --budget 128
+# A task that a model of 135M parameters can do: with the adapter of the package it shares out short questions.
+DEMO := examples/questions.txt --temperature 0 --budget 128
 # The tests are typed, but may lean on what pytest and Hypothesis leave untyped.
 TESTS_TYPING := --allow-untyped-defs --allow-untyped-calls --allow-untyped-decorators --allow-any-generics
 
@@ -48,8 +47,8 @@ docs: $(VENV)/.dev ## bring the generated parts of the docs up to date, and chec
 docs-check: $(VENV)/.dev ## check links, generated parts, module list, public names, examples
 	$(BIN)/python scripts/check_docs.py
 
-train: $(VENV)/.dev ## the recipe: SmolLM2 135M learns to work in a team, in three hours, into OUT=runs/team
-	$(BIN)/hogwild train --out $(or $(OUT),runs/team) --minutes 180 --batch 8 --lora-rank 8 --eval-every 100 --eval-tasks 16
+train: $(VENV)/.dev ## the recipe of the packaged adapter: SmolLM2 135M learns to work in a team, in an hour, into OUT=runs/team
+	$(BIN)/hogwild train --out $(or $(OUT),runs/team) --steps 250 --batch 4 --lora-rank 8 --learning-rate 0.0015 --dtype float32 --eval-every 0
 
 bench: $(VENV)/.bench ## measure the bars (about 20 minutes, on a quiet machine) and write docs/benchmarks.md; ONLY="limit load" chooses
 	$(BIN)/python scripts/benchmarks.py $(if $(ONLY),--only $(ONLY))
