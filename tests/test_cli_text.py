@@ -54,6 +54,7 @@ def test_clean_text_is_printable_and_stays_as_it_is(raw: str) -> None:
     [
         ("Alice [2]: so it is", "so it is"),
         ("\n\n**Alice [2]:** so it is\n", "so it is"),
+        ("Alice (A): 3. so it is", "3. so it is"),
         ("Alice [3]: not my number", "Alice [3]: not my number"),
         ("no label, but Alice [2]: inside", "no label, but Alice [2]: inside"),
         ("Alice [2]: ", ""),

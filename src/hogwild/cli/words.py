@@ -9,8 +9,11 @@ from hogwild.team import events as ev
 
 
 def step_body(worker: str, step: int, text: str) -> str:
-    """A step's text without the label ``Alice [2]:`` that it may open with, since the views put their own."""
-    label = re.compile(rf"\s*\W{{0,2}}{re.escape(worker)} *\[{step}\]\W{{0,2}}:?\W{{0,2}}(?:\s+|$)")
+    """A step's text without the label that it may open with, since the views put their own.
+
+    That is ``Alice [2]:`` or, of the prompt set ``short``, ``Alice (A):``.
+    """
+    label = re.compile(rf"\s*\W{{0,2}}{re.escape(worker)} *(?:\[{step}\]|\([A-P]\))\W{{0,2}}:?\W{{0,2}}(?:\s+|$)")
     found = label.match(text)
     return clean(text[found.end() :] if found else text).strip("\n")
 

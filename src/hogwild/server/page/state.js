@@ -55,9 +55,9 @@ export function rate(state, tokens = written(state)) {
 /** Whether nothing more can come. */
 export const isOver = (state) => ["finished", "failed", "cancelled"].includes(state.phase);
 
-/** A step's text without the label `Alice [2]:` that it may open with, since the page puts its own. */
+/** A step's text without the label `Alice [2]:` or `Alice (A):` that it may open with, since the page puts its own. */
 export function body(name, step, text) {
-  const label = new RegExp(`^\\s*\\W{0,2}${escape(name)} *\\[${step}\\]\\W{0,2}:?\\W{0,2}(?:\\s+|$)`);
+  const label = new RegExp(`^\\s*\\W{0,2}${escape(name)} *(?:\\[${step}\\]|\\([A-P]\\))\\W{0,2}:?\\W{0,2}(?:\\s+|$)`);
   return text.replace(label, "").replace(/^\n+|\n+$/g, "");
 }
 
