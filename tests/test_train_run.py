@@ -126,7 +126,7 @@ def test_an_adapter_is_merged_at_load(folder: Path, tmp_path: Path) -> None:
     assert largest_difference(ours, learnt) < 0.01  # the adapter is kept in bfloat16
     assert largest_difference(before, learnt) > 0.05
     assert merged.adapter is not None
-    assert merged.adapter.team == {"prompt": "short", "may_end": True}
+    assert merged.adapter.team == {"prompt": "short", "may_end": True, "in_turn": True}
     assert plain.adapter is None
 
 
