@@ -81,8 +81,10 @@ class Sight:
     high: np.ndarray  # [P] int32: to here, exclusive; not above `low` where it sees nothing
     device: torch.device
 
-    def clipped(self, first: int, last: int) -> list[Span]:
-        """The spans that the tokens ``first`` to ``last`` read, for these only."""
+    def clipped(self, first: int, last: int) -> Sequence[Span]:
+        """The spans that the tokens ``first`` to ``last`` read, for these only: all as they are, for all tokens."""
+        if (first, last) == (0, self.tokens):
+            return self.spans
         return [clipped for span in self.spans if (clipped := span.clip(first, last))]
 
     @cached_property

@@ -114,8 +114,10 @@ def who_writes(members: Sequence[Member], in_turn: bool) -> list[Member]:
     That is the one with the fewest steps, so nobody is held back for long.
     """
     ready = [member for member in members if member.waiting is None]
+    if not in_turn:
+        return ready
     first = min((member for member in ready if not member.begun), key=lambda member: member.step, default=None)
-    return [member for member in ready if member.begun or member is first or not in_turn]
+    return [member for member in ready if member.begun or member is first]
 
 
 def make_workers(workers: int | Sequence[Worker], names: Sequence[str] | None = None) -> list[Worker]:

@@ -27,7 +27,6 @@ class Figures:
     Attributes:
         tasks, parts: how many there were; parts that were in the history from the beginning do not count.
         once, twice: parts that were answered once, and more often.
-        right: parts whose first answer is right.
         passes: of all teams together.
         best: the same if the answers had been dealt out in the best way and nothing else written.
         ended: tasks at whose end the workers had left or stated an answer, in time.
@@ -38,11 +37,15 @@ class Figures:
     parts: int = 0
     once: int = 0
     twice: int = 0
-    right: int = 0
     passes: int = 0
     best: int = 0
     ended: int = 0
     right_at: tuple[int, ...] = ()
+
+    @property
+    def right(self) -> int:
+        """Parts whose first answer is right."""
+        return len(self.right_at)
 
     def __add__(self, other: Figures) -> Figures:
         ours, theirs = asdict(self), asdict(other)
@@ -135,7 +138,6 @@ class Run:
             parts=len(wanted),
             once=sum(count[place] == 1 for place in wanted),
             twice=sum(count[place] > 1 for place in wanted) + again,
-            right=len(right_at),
             passes=self._passes or self.team.passes,
             best=self._best,
             ended=int(self._ended),

@@ -19,6 +19,9 @@ from hogwild.train.parts import DATA, Draw, Part, draw_chained, draw_part
 TAKEN = "Taken"
 """What a worker writes in place of an answer when it sees that another one has the part."""
 
+RULES = {"may_end": True, "in_turn": True}
+"""Options of all simulated teams, which a model that has learnt from them keeps to."""
+
 DEFAULT_NAMES = 0.5
 """The share of teams whose workers have the names that teams have by default."""
 
@@ -143,7 +146,7 @@ class TeamTask:
     @property
     def how(self) -> dict[str, Any]:
         """Those of them that do not depend on who works on it."""
-        return {"layout": self.layout, "prompt": self.prompt, "may_end": True, "in_turn": True}
+        return {"layout": self.layout, "prompt": self.prompt, **RULES}
 
     def read(self, step: str) -> tuple[int, str] | None:
         """The place of the part and the answer that a step gives; None where it gives none, or steps aside."""

@@ -21,10 +21,10 @@ from hogwild.train.forward import pack, trace_loss
 from hogwild.train.lora import Trained
 from hogwild.train.measure import compare
 from hogwild.train.own import own_answers
-from hogwild.train.tasks import draw_case
+from hogwild.train.tasks import RULES, draw_case
 from hogwild.train.trace import Trace, load_traces, save_traces
 
-TEAM = {"prompt": "short", "may_end": True, "in_turn": True}
+TEAM = {"prompt": "short", **RULES}
 """How teams of trained models are set up, unless somebody asks for another way."""
 
 COOL = 0.3
