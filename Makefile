@@ -48,7 +48,7 @@ docs-check: $(VENV)/.dev ## check links, generated parts, module list, public na
 	$(BIN)/python scripts/check_docs.py
 
 train: $(VENV)/.dev ## the recipe of the packaged adapter: SmolLM2 135M learns to work in a team, in an hour, into OUT=runs/team
-	$(BIN)/hogwild train --out $(or $(OUT),runs/team) --steps 250 --batch 4 --lora-rank 8 --learning-rate 0.0015 --dtype float32 --eval-every 0
+	$(BIN)/hogwild train --out $(or $(OUT),runs/team) --steps 300 --batch 4 --lora-rank 8 --learning-rate 0.001 --dtype bfloat16 --eval-every 0
 
 bench: $(VENV)/.bench ## measure the bars (about 20 minutes, on a quiet machine) and write docs/benchmarks.md; ONLY="limit load" chooses
 	$(BIN)/python scripts/benchmarks.py $(if $(ONLY),--only $(ONLY))

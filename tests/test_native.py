@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from hogwild import native
 from hogwild.native import build
@@ -80,3 +81,15 @@ def test_sources_newer_than_the_library(copy: Path, monkeypatch: pytest.MonkeyPa
             source.write("// changed\n")
         native._load.cache_clear()
         assert native.status().startswith("older than their sources")
+
+
+@pytest.mark.parametrize(
+    ("told", "fast"), [({"avx512_bf16": True, "amx_bf16": False}, True), ({"avx512_bf16": False, "avx2": True}, False)]
+)
+def test_bfloat16_is_fast_where_the_processor_has_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, bool], fast: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told)
+    assert native.fast_bfloat16() is fast
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert native.fast_bfloat16() is False

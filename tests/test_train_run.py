@@ -24,7 +24,6 @@ from hogwild.team.events import StepFinished, StepStarted
 from hogwild.train.checkpoint import checkpoints
 from hogwild.train.forward import pack, trace_loss
 from hogwild.train.measure import Comparison, Run, compare
-from hogwild.train.parts import words
 from hogwild.train.recorder import Recorder
 from hogwild.train.rehearsal import Rehearsal
 from hogwild.train.simulate import Players, simulate
@@ -267,20 +266,6 @@ def test_traces_are_packed_into_few_forwards(folder: Path, tmp_path: Path) -> No
         for most in (1, 10**9)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-
-
-def test_the_models_own_answers_are_learnt_too(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "mix.toml").write_text(f"{MIX}[own]\nshare = 0.5\npasses = 3\n")
-    first = Trainer(recipe(folder, data=str(tmp_path / "mix.toml"), steps=2), tmp_path / "out")
-    own = first.feed.own
-    assert {trace.info["run"] for trace in own} == set(words()["ordinary"]["train"])
-    assert all(1 <= trace.learnt <= 3 for trace in own)
-    drawn = [first.feed[number] for number in range(20)]
-    assert 3 < sum(trace in own for trace in drawn) < 17
-    list(first.run())
-    again = Trainer(recipe(folder, data=str(tmp_path / "mix.toml"), steps=3), tmp_path / "out")
-    assert again.feed.own == own  # not what it would answer now
-    assert not set(words()["ordinary"]["train"]) & set(words()["ordinary"]["kept"])
 
 
 def test_training_on_a_file_of_traces(folder: Path, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def gather() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": {
             "capability": torch.backends.cpu.get_cpu_capability(),
-            "bfloat16": _fast_bfloat16(),
+            "bfloat16": native.fast_bfloat16(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "threads": torch.get_num_threads(),
             "kernels": native.status(),
@@ -94,16 +94,6 @@ def families() -> dict[str, int]:
 
     refused = sum(family.status == "refused" for family in FAMILIES)
     return {"supported": len(FAMILIES) - refused, "refused": refused}
-
-
-def _fast_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 natively or by oneDNN's fast path."""
-    import torch
-
-    try:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    except (AttributeError, RuntimeError):  # a build without oneDNN
-        return False
 
 
 def _lines(report: dict[str, Any]) -> list[tuple[str, str]]:

@@ -40,7 +40,9 @@ Batch = Annotated[int, _learn(metavar="N", help="Traces a step.")]
 PackTokens = Annotated[int, _learn(metavar="N", help="In one forward; fewer need less memory.")]
 WarmUp = Annotated[int, _learn(metavar="STEPS", help="In which the rate rises.")]
 Seed = Annotated[int, _learn(metavar="N", help="Of traces and first weights.")]
-Dtype = Annotated[str, _learn(metavar="DTYPE", help="bfloat16 or float32.")]
+Dtype = Annotated[
+    str | None, _learn(metavar="DTYPE", help="bfloat16 or float32.", show_default="what the processor is fast at")
+]
 EvalEvery = Annotated[int, _look(metavar="STEPS", help="Between two measurements; 0 for none.")]
 EvalTasks = Annotated[int, _look(metavar="N", help="Of each.")]
 Workers = Annotated[int, _look("--workers", "-w", metavar="N", help="Of the measured teams.")]
@@ -77,7 +79,7 @@ def train(
     pack_tokens: PackTokens = 1024,
     warm_up: WarmUp = 10,
     seed: Seed = 0,
-    dtype: Dtype = "bfloat16",
+    dtype: Dtype = None,
     device: opt.Device = "cpu",
     eval_every: EvalEvery = 50,
     eval_tasks: EvalTasks = 8,
@@ -87,6 +89,7 @@ def train(
 
     It ends with an adapter in FOLDER, for --adapter. The same command again goes on where it was cut off.
     """
+    from hogwild.native import fast_bfloat16
     from hogwild.train.trainer import Recipe, Trainer
 
     recipe = Recipe(
@@ -102,7 +105,7 @@ def train(
         warm_up=warm_up,
         seed=seed,
         device=device,
-        dtype=dtype,
+        dtype=dtype or ("bfloat16" if device != "cpu" or fast_bfloat16() else "float32"),
         eval_every=eval_every,
         eval_tasks=eval_tasks,
         eval_workers=workers,

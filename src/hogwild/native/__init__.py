@@ -9,9 +9,9 @@ import ctypes
 import os
 from functools import cache
 
-import torch  # noqa: F401  its OpenMP must be loaded first: the kernels then share its threads
+import torch  # its OpenMP must be loaded first: the kernels then share its threads
 
-__all__ = ["library", "status"]
+__all__ = ["fast_bfloat16", "library", "status"]
 
 
 @cache
@@ -43,3 +43,12 @@ def library() -> ctypes.CDLL | None:
 def status() -> str:
     """Why there are no kernels, in a few words, or "ready"."""
     return _load()[1]
+
+
+def fast_bfloat16() -> bool:
+    """Whether this processor has instructions for bfloat16; without them it is slower than float32.
+
+    False where PyTorch (before 2.10) does not tell.
+    """
+    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(bool(there) for name, there in found.items() if "bf16" in name)

@@ -19,8 +19,8 @@ from hogwild.train.trace import Trace, load_traces
 class Feed:
     """Traces from a mix (``.toml``; None for the packaged one) or a file of traces (``.jsonl``).
 
-    Attributes: ``mix``, which is the packaged one for a file of traces; ``own``, traces of the model's own answers,
-    which whoever trains it puts there; ``rehearsal``, on which traces are made.
+    Attributes: ``mix``, which is the packaged one for a file of traces; ``own``, traces of what the model writes by
+    itself, which whoever trains it puts there; ``rehearsal``, on which traces are made.
     """
 
     def __init__(

@@ -65,11 +65,17 @@ def trace_logits(model: PreTrainedModel, layers: Sequence[Layer], batch: Batch, 
     return logits
 
 
-def trace_loss(model: PreTrainedModel, layers: Sequence[Layer], batch: Batch) -> Tensor:
-    """The sum of the cross entropy over all tokens that have a label []."""
+def trace_loss(model: PreTrainedModel, layers: Sequence[Layer], batch: Batch, teacher: Tensor | None = None) -> Tensor:
+    """The sum of the cross entropy over all tokens that have a label [].
+
+    With the logits of a ``teacher`` after those tokens [N, vocab] it is the divergence from what it holds for likely.
+    """
     places = batch.learnt
     logits = trace_logits(model, layers, batch, places)
-    return nn.functional.cross_entropy(logits, batch.labels[places], reduction="sum")
+    if teacher is None:
+        return nn.functional.cross_entropy(logits, batch.labels[places], reduction="sum")
+    ours, theirs = logits.log_softmax(-1), teacher.log_softmax(-1)
+    return nn.functional.kl_div(ours, theirs, reduction="sum", log_target=True)
 
 
 class _TracePass:

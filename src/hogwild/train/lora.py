@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,26 @@ class Trained:
 
         casting: AbstractContextManager[None] = disable_input_dtype_casting(self._model, active)
         return casting
+
+    @property
+    def keeps_base(self) -> bool:
+        """Whether the untrained model is still there, for `untrained`."""
+        return self._config is not None
+
+    @contextmanager
+    def untrained(self) -> Iterator[None]:
+        """The model computes as if it had learnt nothing, and no gradients."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        layers = [module for module in self._model.modules() if isinstance(module, BaseTunerLayer)]
+        for layer in layers:
+            layer.enable_adapters(False)
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for layer in layers:
+                layer.enable_adapters(True)
 
     def save(self, folder: Path, team: Mapping[str, Any], tokenizer: Any) -> None:
         """Write what was learnt, for `Engine.load`: an adapter in bfloat16, or a whole model in a folder."""

@@ -59,10 +59,14 @@ class RunMix(_Strict):
 
 
 class OwnMix(_Strict):
-    """What the model itself answers before it is trained: the share of all traces, and the most tokens of an answer."""
+    """What the model writes by itself before it is trained: the share of all traces, the most ``passes`` of an answer
+    to a question, and how many ``texts`` about anything there are, of what ``length`` in tokens.
+    """
 
     share: float = Field(0.1, gt=0, le=1)
     passes: int = Field(96, ge=1)
+    texts: int = Field(0, ge=0)
+    length: int = Field(128, ge=2)
 
 
 class Mix(_Strict):
@@ -196,12 +200,17 @@ def draw_task(
         names=tuple(names),
         layout=draw.weighted(mix.layouts),
         prompt=draw.weighted(mix.prompts),
-        known=draw.random.randrange(len(parts)) if several and draw.random.random() < events.known else None,
+        known=_early(draw, len(parts)) if several and draw.random.random() < events.known else None,
         late=draw.random.randint(2, 20) if several and draw.random.random() < events.late else 0,
         clash=several and draw.random.random() < events.clash,
         finished=draw.random.random() < mix.task.finished,
         kept=kept,
     )
+
+
+def _early(draw: Draw, count: int) -> int:
+    """A part (from 0), the first ones more often: those who begin go from the first to the last."""
+    return min(draw.random.randrange(count) for _ in range(2))
 
 
 def _names(draw: Draw, count: int) -> list[str]:

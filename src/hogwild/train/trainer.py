@@ -17,10 +17,10 @@ from hogwild.models.load import load_model
 from hogwild.models.packaged import Progress
 from hogwild.train.checkpoint import checkpoints, load_checkpoint, read_state, save_checkpoint
 from hogwild.train.feed import Feed
-from hogwild.train.forward import pack, trace_loss
+from hogwild.train.forward import pack, trace_logits, trace_loss
 from hogwild.train.lora import Trained
 from hogwild.train.measure import compare
-from hogwild.train.own import own_answers
+from hogwild.train.own import OWN, own_words
 from hogwild.train.tasks import RULES, draw_case
 from hogwild.train.trace import Trace, load_traces, save_traces
 
@@ -128,19 +128,19 @@ class Trainer:
             self.engine.max_positions,
         )
         out.mkdir(parents=True, exist_ok=True)
-        self.feed.own = self._own_answers()  # before anything is learnt, and kept for a run that goes on
+        self.feed.own = self._own_words()  # before anything is learnt, and kept for a run that goes on
         if state is not None:
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
             load_checkpoint(found[-1], self.trained.parameters, self.optimizer, self.step)
         self._cut_log()
 
-    def _own_answers(self) -> Sequence[Trace]:
+    def _own_words(self) -> Sequence[Trace]:
         path, own = self.out / "own.jsonl", self.feed.mix.own
         if own is None:
             return ()
         if not path.exists():
             new = path.with_suffix(".new")
-            save_traces(new, own_answers(self.engine, own.passes, self.feed.rehearsal))
+            save_traces(new, own_words(self.engine, own, self.feed.rehearsal, self.recipe.seed))
             new.rename(path)
         return load_traces(path)
 
@@ -176,8 +176,9 @@ class Trainer:
         drawn = time.monotonic() - began
         learnt, total = sum(trace.learnt for trace in traces), 0.0
         self.optimizer.zero_grad()
-        for group in packs(traces, self.recipe.pack_tokens):
-            total += self._backward(group, learnt)
+        for own in (False, True):
+            for group in packs([trace for trace in traces if own == (OWN in trace.info)], self.recipe.pack_tokens):
+                total += self._backward(group, learnt, own)
         if not total < float("inf"):
             raise BrokenLogits(f"the loss of step {self.step + 1} is no number: train with a smaller --rate", "")
         norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters.values(), self.recipe.clip)
@@ -199,13 +200,16 @@ class Trainer:
             "drawing": round(drawn, 2),
         }
 
-    def _backward(self, traces: Sequence[Trace], learnt: int) -> float:
-        """Add the gradients of some traces; their part of the mean loss of a token."""
+    def _backward(self, traces: Sequence[Trace], learnt: int, own: bool) -> float:
+        """Add the gradients of some traces, all of the model's own or none; their part of the mean loss of a token."""
         half = self.recipe.dtype == "bfloat16"
-        device = self.engine.device
-        batch = pack(traces, device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=half), self.trained.halved(half):
-            loss = trace_loss(self.engine.model, self.engine.pool.layers, batch) / max(learnt, 1)
+        model, layers, teacher = self.engine.model, self.engine.pool.layers, None
+        batch = pack(traces, self.engine.device)
+        with torch.autocast(self.engine.device.type, torch.bfloat16, enabled=half), self.trained.halved(half):
+            if own and self.trained.keeps_base:
+                with self.trained.untrained():
+                    teacher = trace_logits(model, layers, batch, batch.learnt)
+            loss = trace_loss(model, layers, batch, teacher) / max(learnt, 1)
         loss.backward()
         return float(loss.detach())
 
