@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fakes import VOCAB, default_tokenizer, tiny_llama
 from hogwild.engine import Row
 from hogwild.train.forward import pack, trace_logits, trace_loss
-from hogwild.train.own import OWN, own_texts
+from hogwild.train.own import FORMS, OWN, own_texts, single_part
 from hogwild.train.parts import words
 from hogwild.train.trainer import Recipe, Trainer
 
@@ -24,6 +24,7 @@ task.parts = [2, 3]
 [own]
 share = 0.5
 passes = 3
+parts = 4
 texts = 5
 length = 7
 """
@@ -59,15 +60,17 @@ def test_answers_and_texts_are_drawn_with_the_rest_and_kept(folder: Path, tmp_pa
     first = trainer(folder, tmp_path, rank=0)
     own = first.feed.own
     answers, texts = own[:-5], own[-5:]
-    assert {trace.info["run"] for trace in answers} == set(words()["ordinary"]["train"])
-    assert all(1 <= trace.learnt <= 3 for trace in answers)
+    asked, ordinary = [trace.info["run"] for trace in answers], words()["ordinary"]["train"]
+    assert asked[:-4] == [question for question in ordinary for _ in FORMS]
+    assert asked[-4:] == [single_part(f"0/{index}") for index in range(4)]
+    assert all(1 <= trace.learnt <= 6 for trace in answers)  # of the worker and of the finisher
     assert all(len(trace.tokens) == 7 and trace.learnt == 6 for trace in texts)
     assert all(trace.info[OWN] for trace in own)
     drawn = [first.feed[number] for number in range(20)]
     assert 3 < sum(trace in own for trace in drawn) < 17
     list(first.run())
     assert trainer(folder, tmp_path, steps=3, rank=0).feed.own == own  # not what it would write now
-    assert not set(words()["ordinary"]["train"]) & set(words()["ordinary"]["kept"])
+    assert not set(ordinary) & set(words()["ordinary"]["kept"])
 
 
 def test_texts_are_sampled_from_the_model(folder: Path, tmp_path: Path) -> None:

@@ -14,39 +14,58 @@ import torch
 from hogwild import Engine, Team
 from hogwild.engine import Row
 from hogwild.schedule import run_together
+from hogwild.team.answer import AnswerForm
 from hogwild.team.events import Event
-from hogwild.train.measure import GREEDY, TOGETHER
-from hogwild.train.parts import words
+from hogwild.train.measure import GREEDY
+from hogwild.train.parts import Draw, draw_part, words
 from hogwild.train.rehearsal import Rehearsal
 from hogwild.train.replays import replay
-from hogwild.train.tasks import OwnMix
+from hogwild.train.tasks import Mix, OwnMix
 from hogwild.train.trace import NO_LABEL, Fed, Trace
 
 OWN = "own"
 """In `Trace.info` of what the model has written by itself."""
 
-TEXTS_TOGETHER = 16
-"""Texts that are sampled in the same passes."""
+FORMS: Sequence[AnswerForm] = ("text", "boxed", "number")
+"""How answers are wanted, in turn."""
+
+ALONE = ("capital", "opposite", "young", "sum", "difference", "repeat", "capitals", "first", "last")
+"""Parts that can be asked for without anything else."""
+
+TOGETHER = 16
+"""Answers and texts that share passes."""
 
 
-def own_words(engine: Engine, mix: OwnMix, rehearsal: Rehearsal, seed: int) -> list[Trace]:
-    """Answers to ordinary questions, and texts about anything."""
-    return own_answers(engine, mix.passes, rehearsal) + [
-        trace
-        for first in range(0, mix.texts, TEXTS_TOGETHER)
-        for trace in own_texts(engine, min(TEXTS_TOGETHER, mix.texts - first), mix.length, seed + first)
-    ]
+def own_words(engine: Engine, mix: Mix, rehearsal: Rehearsal, seed: int) -> list[Trace]:
+    """Answers to ordinary questions and to single parts of tasks, and texts about anything."""
+    own = mix.own or OwnMix()
+    questions = [(question, form) for question in words()["ordinary"]["train"] for form in FORMS]
+    questions += [(single_part(f"{seed}/{index}"), FORMS[index % len(FORMS)]) for index in range(own.parts)]
+    traces = list[Trace]()
+    for first in range(0, len(questions), TOGETHER):
+        traces += own_answers(engine, questions[first : first + TOGETHER], own.passes, rehearsal)
+    for first in range(0, own.texts, TOGETHER):
+        traces += own_texts(engine, min(TOGETHER, own.texts - first), own.length, seed + first)
+    return traces
 
 
-def own_answers(engine: Engine, passes: int, rehearsal: Rehearsal) -> list[Trace]:
-    """The model's greedy answers to ordinary questions, of at most so many tokens each, as traces of one worker."""
-    questions: Sequence[str] = words()["ordinary"]["train"]
+def single_part(seed: str) -> str:
+    """A part of a task, asked alone: what is no list is no work for a team."""
+    draw = Draw(f"own {seed}")
+    return draw_part(draw, draw.random.choice(ALONE), 0).question
+
+
+def own_answers(
+    engine: Engine, questions: Sequence[tuple[str, AnswerForm]], passes: int, rehearsal: Rehearsal
+) -> list[Trace]:
+    """The model's greedy answers to questions, of at most so many tokens each, as traces of one worker."""
     runs: list[list[Event]] = [[] for _ in questions]
-    teams = [Team(engine, question, 1, budget=passes, sampling=GREEDY) for question in questions]
-    for first in range(0, len(teams), TOGETHER):
-        some = slice(first, first + TOGETHER)
-        run_together(engine, teams[some], [run.append for run in runs[some]])
-    traces = [replay(run, rehearsal, question) for question, run in zip(questions, runs, strict=True)]
+    teams = [
+        Team(engine, question, 1, budget=passes, answer=form, answer_tokens=passes, sampling=GREEDY)
+        for question, form in questions
+    ]
+    run_together(engine, teams, [run.append for run in runs])
+    traces = [replay(run, rehearsal, question) for run, (question, _) in zip(runs, questions, strict=True)]
     return [replace(trace, info={**trace.info, OWN: True}) for trace in traces]
 
 

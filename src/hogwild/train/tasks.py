@@ -60,11 +60,13 @@ class RunMix(_Strict):
 
 class OwnMix(_Strict):
     """What the model writes by itself before it is trained: the share of all traces, the most ``passes`` of an answer
-    to a question, and how many ``texts`` about anything there are, of what ``length`` in tokens.
+    to a question, how many single ``parts`` of tasks are asked beside ordinary questions, and how many ``texts`` about
+    anything there are, of what ``length`` in tokens.
     """
 
     share: float = Field(0.1, gt=0, le=1)
     passes: int = Field(96, ge=1)
+    parts: int = Field(0, ge=0)
     texts: int = Field(0, ge=0)
     length: int = Field(128, ge=2)
 
