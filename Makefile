@@ -47,7 +47,7 @@ docs: $(VENV)/.dev ## bring the generated parts of the docs up to date, and chec
 docs-check: $(VENV)/.dev ## check links, generated parts, module list, public names, examples
 	$(BIN)/python scripts/check_docs.py
 
-train: $(VENV)/.dev ## the recipe of the packaged adapter: SmolLM2 135M learns to work in a team, in an hour, into OUT=runs/team
+train: $(VENV)/.dev ## the recipe of the packaged adapter: SmolLM2 135M learns to work in a team, in half an hour, into OUT=runs/team
 	$(BIN)/hogwild train --out $(or $(OUT),runs/team) --steps 300 --batch 4 --lora-rank 8 --learning-rate 0.001 --dtype bfloat16 --eval-every 0
 
 bench: $(VENV)/.bench ## measure the bars (about 20 minutes, on a quiet machine) and write docs/benchmarks.md; ONLY="limit load" chooses

@@ -70,6 +70,16 @@ def test_the_job_fails_after_two_bad_runs(
     assert "workers: 2.10, more than 20% below 3.00" in capsys.readouterr().out
 
 
+def test_a_processor_without_bfloat16_has_a_baseline_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    baseline = tmp_path / "speed.json"
+    for fast, figure in ((True, 3.0), (False, 2.0)):
+        monkeypatch.setattr(check_speed, "fast_bfloat16", lambda fast=fast: fast)
+        assert speed(monkeypatch, baseline, [figure], "--write") == 0
+        assert speed(monkeypatch, baseline, [2.0, 2.0]) == (1 if fast else 0)
+
+
 def test_the_guard_measures_every_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("Llama")
     model.config.max_position_embeddings = 4352
