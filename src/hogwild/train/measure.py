@@ -118,7 +118,7 @@ class Run:
             self._prefix[event.worker] = event.text
         elif isinstance(event, StepFinished):
             text = event.text.removeprefix(self._prefix.get(event.worker, "").strip())
-            found = filter(None, map(self._task.read, text.split("\n\n")))
+            found = filter(None, map(self._task.read, text.split("\n")))
             self._answers.extend((*answer, event.pass_) for answer in found)
         elif isinstance(event, Finished):
             self._passes, self._ended = event.passes, event.reason in ("answer", "done")
