@@ -191,6 +191,14 @@ def scripted(
     return engine
 
 
+def model_folder(parent: Path) -> Path:
+    """A tiny model with a byte tokenizer in a folder ``tiny``, as the hub has them."""
+    folder = parent / "tiny"
+    tiny_llama().save_pretrained(folder)
+    default_tokenizer().save_pretrained(folder)
+    return folder
+
+
 def prompt_folder(folder: Path, **pieces: str) -> Path:
     """A prompt set of `PIECES`, with some of them replaced."""
     folder.mkdir(exist_ok=True)

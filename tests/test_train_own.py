@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fakes import VOCAB, default_tokenizer, tiny_llama
+from fakes import VOCAB, model_folder
 from hogwild.engine import Row
 from hogwild.train.forward import pack, trace_logits, trace_loss
 from hogwild.train.own import FORMS, OWN, own_texts, single_part
@@ -32,10 +32,8 @@ length = 7
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model with a byte tokenizer, as the hub has them, and a mix beside it."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    tiny_llama().save_pretrained(folder)
-    default_tokenizer().save_pretrained(folder)
+    """A tiny model, and a mix of tiny tasks beside it."""
+    folder = model_folder(tmp_path_factory.mktemp("models"))
     (folder.parent / "mix.toml").write_text(MIX)
     return folder
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fakes import VOCAB, default_tokenizer, tiny_llama
+from fakes import VOCAB, default_tokenizer, model_folder, tiny_llama
 from hogwild import cli, solve
 from hogwild.api import choose_adapter
 from hogwild.engine import Engine, Row
@@ -48,10 +48,8 @@ parts = [2, 3]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model with a byte tokenizer, as the hub has them, and a mix of tiny tasks beside it."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    tiny_llama().save_pretrained(folder)
-    default_tokenizer().save_pretrained(folder)
+    """A tiny model, and a mix of tiny tasks beside it."""
+    folder = model_folder(tmp_path_factory.mktemp("models"))
     (folder.parent / "mix.toml").write_text(MIX)
     return folder
 
