@@ -219,6 +219,13 @@ def test_a_schema_that_cannot_be_is_one_line(schema: Any, message: str) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_a_schema_that_is_too_large_shows_in_the_writing() -> None:
+    wide = {"type": "string", "pattern": f"^{'(a|b|c)?' * 3000}$"}
+    grammar = Schema(Codec(default_tokenizer(), VOCAB, [eos()]), VOCAB, wide).begin()
+    with pytest.raises(OptionError, match="schema is too large to be followed, make it smaller: .*expressions"):
+        grammar.push(int(grammar.allowed().nonzero()[0]))
+
+
 def test_a_schema_is_the_form_of_the_answer() -> None:
     with pytest.raises(OptionError, match="answer is 'boxed', but with a schema it is JSON"):
         Team(scripted(), "Task", schema=POINT, answer="boxed")

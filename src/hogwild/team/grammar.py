@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hogwild.errors import HogwildError, OptionError
+from hogwild.errors import OptionError
 from hogwild.team.text import Codec
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ class Grammar:
         """The text goes on with a token that `allowed` has allowed.
 
         Raises:
-            HogwildError: the schema is too much work for llguidance.
+            OptionError: the schema is too much work for llguidance, which shows only here.
         """
         if not self._matcher.consume_token(token):
             reason = self._matcher.get_error().splitlines()[0]
-            raise HogwildError(f"the schema could not be followed any more: {reason}")
+            raise OptionError(f"schema is too large to be followed, make it smaller: {reason}")
 
 
 @lru_cache(maxsize=4)
