@@ -191,9 +191,9 @@ def scripted(
     return engine
 
 
-def model_folder(parent: Path) -> Path:
-    """A tiny model with a byte tokenizer in a folder ``tiny``, as the hub has them."""
-    folder = parent / "tiny"
+def model_folder(parent: Path, name: str = "tiny") -> Path:
+    """A tiny model with a byte tokenizer in a new folder, as the hub has them."""
+    folder = parent / name
     tiny_llama().save_pretrained(folder)
     default_tokenizer().save_pretrained(folder)
     return folder

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fakes import default_tokenizer, tiny_llama
+from fakes import model_folder
 from hogwild.cli import main, needs
 from serving import until
 
@@ -27,10 +27,7 @@ KEY = "a-key-of-the-test"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "tiny-model"
-    tiny_llama().save_pretrained(folder)
-    default_tokenizer().save_pretrained(folder)
-    return folder
+    return model_folder(tmp_path_factory.mktemp("model"), "tiny-model")
 
 
 @contextmanager

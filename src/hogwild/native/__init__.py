@@ -48,7 +48,7 @@ def status() -> str:
 def fast_bfloat16() -> bool:
     """Whether this processor has instructions for bfloat16; without them it is slower than float32.
 
-    False where PyTorch (before 2.10) does not tell.
+    False where PyTorch does not tell, as older ones do not.
     """
     found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(bool(there) for name, there in found.items() if "bf16" in name)

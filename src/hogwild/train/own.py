@@ -20,7 +20,7 @@ from hogwild.train.measure import GREEDY
 from hogwild.train.parts import Draw, draw_part, words
 from hogwild.train.rehearsal import Rehearsal
 from hogwild.train.replays import replay
-from hogwild.train.tasks import Mix, OwnMix
+from hogwild.train.tasks import OwnMix
 from hogwild.train.trace import NO_LABEL, Fed, Trace
 
 OWN = "own"
@@ -36,16 +36,15 @@ TOGETHER = 16
 """Answers and texts that share passes."""
 
 
-def own_words(engine: Engine, mix: Mix, rehearsal: Rehearsal, seed: int) -> list[Trace]:
+def own_words(engine: Engine, mix: OwnMix, rehearsal: Rehearsal, seed: int) -> list[Trace]:
     """Answers to ordinary questions and to single parts of tasks, and texts about anything."""
-    own = mix.own or OwnMix()
     questions = [(question, form) for question in words()["ordinary"]["train"] for form in FORMS]
-    questions += [(single_part(f"{seed}/{index}"), FORMS[index % len(FORMS)]) for index in range(own.parts)]
+    questions += [(single_part(f"{seed}/{index}"), FORMS[index % len(FORMS)]) for index in range(mix.parts)]
     traces = list[Trace]()
     for first in range(0, len(questions), TOGETHER):
-        traces += own_answers(engine, questions[first : first + TOGETHER], own.passes, rehearsal)
-    for first in range(0, own.texts, TOGETHER):
-        traces += own_texts(engine, min(TOGETHER, own.texts - first), own.length, seed + first)
+        traces += own_answers(engine, questions[first : first + TOGETHER], mix.passes, rehearsal)
+    for first in range(0, mix.texts, TOGETHER):
+        traces += own_texts(engine, min(TOGETHER, mix.texts - first), mix.length, seed + first)
     return traces
 
 

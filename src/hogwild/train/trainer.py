@@ -135,12 +135,12 @@ class Trainer:
         self._cut_log()
 
     def _own_words(self) -> Sequence[Trace]:
-        path = self.out / "own.jsonl"
-        if self.feed.mix.own is None:
+        path, own = self.out / "own.jsonl", self.feed.mix.own
+        if own is None:
             return ()
         if not path.exists():
             new = path.with_suffix(".new")
-            save_traces(new, own_words(self.engine, self.feed.mix, self.feed.rehearsal, self.recipe.seed))
+            save_traces(new, own_words(self.engine, own, self.feed.rehearsal, self.recipe.seed))
             new.rename(path)
         return load_traces(path)
 
