@@ -22,10 +22,11 @@ class KernelBuildHook(BuildHookInterface):
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         problem = module.build()
+        built = [path.relative_to(self.root) for path in map(module.library, module.INSTRUCTIONS) if path.is_file()]
         if problem:
-            self.app.display_warning(f"hogwild is built without its kernels: {problem}")
-        elif version != "editable":
+            self.app.display_warning(f"hogwild is built without {'some' if built else 'all'} of its kernels: {problem}")
+        if built and version != "editable":
             # Plain C functions: any Python 3 of this platform can load them.
             platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
             build_data["pure_python"], build_data["tag"] = False, f"py3-none-{platform}"
-            build_data["artifacts"].append("src/hogwild/native/kernels.so")
+            build_data["artifacts"].extend(path.as_posix() for path in built)

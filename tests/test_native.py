@@ -31,7 +31,35 @@ def test_switched_off() -> None:
 
 
 def test_status_agrees_with_library() -> None:
-    assert (native.status() == "ready") == (native.library() is not None)
+    assert native.status().startswith("ready") == (native.library() is not None) == (native.instructions() is not None)
+
+
+def test_only_what_there_is_can_be_chosen() -> None:
+    assert ask(HOGWILD_NATIVE="sse") == ["HOGWILD_NATIVE is 'sse': give 0, avx512 or avx2", "True"]
+
+
+@pytest.mark.parametrize("name", build.INSTRUCTIONS)
+def test_one_is_chosen(name: str) -> None:
+    library, reason = native.load(name)
+    status, none = ask(HOGWILD_NATIVE=name)
+    assert none == str(library is None)
+    assert status == (f"ready, with {native.NEEDED[name]}" if library else reason)
+
+
+@pytest.mark.skipif(
+    native.instructions() != "avx512", reason="all other tests run with these kernels, or there are none"
+)
+def test_the_kernels_for_avx2_where_others_are_faster() -> None:
+    files = [str(Path(__file__).parent / f"test_{name}.py") for name in ("fused", "linear", "norms")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *files],
+        check=False,
+        env={**os.environ, "HOGWILD_NATIVE": "avx2"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
 
 
 @pytest.fixture
@@ -40,10 +68,9 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for path in build.sources():
         shutil.copy(path, tmp_path)
     monkeypatch.setattr(build, "HERE", tmp_path)
-    monkeypatch.setattr(build, "LIBRARY", tmp_path / "kernels.so")
-    native._load.cache_clear()
+    native._chosen.cache_clear()
     yield tmp_path
-    native._load.cache_clear()
+    native._chosen.cache_clear()
 
 
 def test_no_library(copy: Path) -> None:
@@ -51,22 +78,23 @@ def test_no_library(copy: Path) -> None:
 
 
 def test_a_damaged_library(copy: Path) -> None:
-    (copy / "kernels.so").write_bytes(b"nonsense")
-    assert native.status().startswith("kernels.so cannot be loaded")
+    for name in build.INSTRUCTIONS:
+        build.library(name).write_bytes(b"nonsense")
+    assert native.status().startswith("kernels-avx2.so cannot be loaded")
 
 
 def test_no_compiler(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", "")
     assert "compiler" in str(build.build()) or "no kernels for" in str(build.build())
-    assert not (copy / "kernels.so").exists()
+    assert not list(copy.glob("*.so"))
 
 
 @pytest.mark.skipif(build.compiler() is None, reason="no C++ compiler here")
 def test_a_failing_compiler_leaves_nothing(copy: Path) -> None:
     (copy / "features.cpp").write_text("this is no C++")
     assert "failed" in str(build.build()) or "no kernels for" in str(build.build())
-    assert not (copy / "kernels.so").exists()
+    assert not list(copy.glob("*.so"))
 
 
 def test_sources_newer_than_the_library(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,10 +104,10 @@ def test_sources_newer_than_the_library(copy: Path, monkeypatch: pytest.MonkeyPa
         if path.stem != "features":
             path.unlink()  # one small file is enough, and compiles in no time
     assert build.build() is None or "no kernels for" in str(build.build())
-    if (copy / "kernels.so").exists():
+    if build.library("avx2").exists():
         with (copy / "features.cpp").open("a") as source:
             source.write("// changed\n")
-        native._load.cache_clear()
+        native._chosen.cache_clear()
         assert native.status().startswith("older than their sources")
 
 

@@ -67,6 +67,7 @@ def gather() -> dict[str, Any]:
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "threads": torch.get_num_threads(),
             "kernels": native.status(),
+            "instructions": native.instructions(),
         },
         "memory": {"total": memory.total, "available": memory.available},
         "devices": devices(),
@@ -96,12 +97,18 @@ def families() -> dict[str, int]:
     return {"supported": len(FAMILIES) - refused, "refused": refused}
 
 
+def _bfloat16(cpu: dict[str, Any]) -> str:
+    if cpu["bfloat16"]:
+        return "fast"
+    return "fast in the kernels, slow in PyTorch" if cpu["instructions"] else "slow: use float32"
+
+
 def _lines(report: dict[str, Any]) -> list[tuple[str, str]]:
     cpu, memory, kinds = report["cpu"], report["memory"], report["families"]
     return [
         *report["versions"].items(),
         ("platform", report["platform"]),
-        ("cpu", f"{cpu['capability']}, bfloat16 {'fast' if cpu['bfloat16'] else 'slow: use float32'}"),
+        ("cpu", f"{cpu['capability']}, bfloat16 {_bfloat16(cpu)}"),
         ("kernels", cpu["kernels"]),
         ("threads", f"{cpu['threads']} of {cpu['cores']} cores"),
         ("memory", f"{text.size(memory['available'])} free of {text.size(memory['total'])}"),

@@ -63,6 +63,7 @@ std::vector<Tile> cut(const Pass& pass) {
 template <class Kind>
 struct Gathering {
     using Number = typename Kind::Number;
+    using Held = typename Kind::Held;
     const Layer& layer;
     const Pass& pass;
     const Tensors& at;
@@ -70,7 +71,7 @@ struct Gathering {
     float *high, *sum, *mixed;                                           // [rows], [rows], [rows, value_wide]
     int32_t *queries, *keys, *values, *weights;                          // [rows, key_words] and so on
     float* scores;                                                       // [rows, TILE]
-    Number *plain_keys, *plain_values;                                   // of an int8 tile
+    Held *plain_keys, *plain_values;                                     // of an int8 tile
     float* turned;                                                       // [2, key_dim]
     int64_t pair = -1;                                                   // whose rotation the queries have
 
@@ -88,39 +89,37 @@ struct Gathering {
                 const int row = (token - first) * group + g;
                 const Number* from = (const Number*)at.query + (kv_head * group + g) * at.query_head_stride +
                                      token * at.query_token_stride;
-                Number* to = (Number*)(queries + int64_t(row) * key_words);
+                Held* to = (Held*)(queries + int64_t(row) * key_words);
                 if (layer.swap == nullptr || pass.cos == nullptr) {
-                    std::memcpy(to, from, dim * sizeof(Number));
+                    for (int d = 0; d < dim; d += 16) store(load(from + d, dim - d), to + d, dim - d);
                 } else {
                     const int64_t at_pair = (tile.pair + token - tile.first_token) * dim;
                     const float *cos = pass.cos + at_pair, *sin = pass.sin + at_pair;
-                    for (int d = 0; d < dim; ++d) turned[d] = widen(from[d]);
+                    for (int d = 0; d < dim; d += 16) store(load(from + d, dim - d), turned + d, dim - d);
                     for (int d = 0; d < dim; ++d) turned[dim + d] = turned[layer.swap[d]];
                     for (int d = 0; d < dim; d += 16) {
-                        const __mmask16 lanes = first_lanes(dim - d);
-                        const __m512 own = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, turned + d),
-                                                         _mm512_maskz_loadu_ps(lanes, cos + d));
-                        const __m512 partner = _mm512_maskz_loadu_ps(lanes, turned + dim + d);
-                        Kind::put(_mm512_fmadd_ps(partner, _mm512_maskz_loadu_ps(lanes, sin + d), own), lanes, to + d);
+                        const int count = dim - d;
+                        const Floats own = load(turned + d, count) * load(cos + d, count);
+                        store(fma(load(turned + dim + d, count), load(sin + d, count), own), to + d, count);
                     }
                 }
-                if (dim % Kind::PER_WORD) std::memset(to + dim, 0, sizeof(Number));
+                if (dim % Kind::PER_WORD) std::memset(to + dim, 0, sizeof(Held));
             }
         pair = tile.pair;
     }
 
     void open(const Tile& tile) {
         const int64_t slot = kv_head * at.slots + tile.slot;
-        const Number* k = (const Number*)at.keys + slot * layer.key_dim;
-        const Number* v = (const Number*)at.values + slot * layer.value_dim;
+        const int key_dim = int(layer.key_dim), value_dim = int(layer.value_dim);
         if (at.int8) {
-            open_int8<Kind>((const int8_t*)at.keys + slot * (layer.key_dim + 4), tile.count, int(layer.key_dim), plain_keys);
-            open_int8<Kind>((const int8_t*)at.values + slot * (layer.value_dim + 4), tile.count, int(layer.value_dim),
-                            plain_values);
-            k = plain_keys, v = plain_values;
+            open_int8((const int8_t*)at.keys + slot * (key_dim + 4), tile.count, key_dim, plain_keys);
+            open_int8((const int8_t*)at.values + slot * (value_dim + 4), tile.count, value_dim, plain_values);
+            open_keys<Kind>(plain_keys, tile.count, key_dim, keys);
+            open_values<Kind>(plain_values, tile.count, value_dim, values);
+        } else {
+            open_keys<Kind>((const Number*)at.keys + slot * key_dim, tile.count, key_dim, keys);
+            open_values<Kind>((const Number*)at.values + slot * value_dim, tile.count, value_dim, values);
         }
-        open_keys<Kind>(k, tile.count, int(layer.key_dim), keys);
-        open_values(v, tile.count, int(layer.value_dim), values, Kind());
     }
 
     // One row's scores become weights; what it has gathered so far shrinks when its maximum grows.
@@ -130,34 +129,30 @@ struct Gathering {
         const int to = std::min<int64_t>(high_offset - tile.offset, tile.count);
         const uint64_t ones = ~0ull;
         const uint64_t seen = from >= to ? 0 : (ones << from) & (to >= 64 ? ones : (1ull << to) - 1);
-        __m512 x[4], best = _mm512_set1_ps(NEVER);
+        Floats x[4], best = all(NEVER);
         for (int i = 0; i < 4; ++i) {
-            x[i] = _mm512_mul_ps(_mm512_load_ps(s + 16 * i), _mm512_set1_ps(layer.scale));
-            if (layer.softcap != 0.f)
-                x[i] = _mm512_mul_ps(tangent(_mm512_div_ps(x[i], _mm512_set1_ps(layer.softcap))),
-                                     _mm512_set1_ps(layer.softcap));
-            best = _mm512_mask_max_ps(best, __mmask16(seen >> 16 * i), best, x[i]);
+            x[i] = load(s + 16 * i) * all(layer.scale);
+            if (layer.softcap != 0.f) x[i] = tangent(x[i] / all(layer.softcap)) * all(layer.softcap);
+            best = larger(best, select(seen >> 16 * i, x[i], all(NEVER)));
         }
-        Number* p = (Number*)(weights + row * (TILE / Kind::PER_WORD));
-        const float before = high[row], now = std::max(before, _mm512_reduce_max_ps(best));
+        Held* p = (Held*)(weights + row * (TILE / Kind::PER_WORD));
+        const float before = high[row], now = std::max(before, largest_of(best));
         if (seen == 0 || now == NEVER) {
-            std::memset(p, 0, TILE * sizeof(Number));
+            std::memset(p, 0, TILE * sizeof(Held));
             return;
         }
-        __m512 total = _mm512_setzero_ps();
+        Floats total = all(0.f);
         for (int i = 0; i < 4; ++i) {
-            const __m512 e = _mm512_maskz_mov_ps(__mmask16(seen >> 16 * i),
-                                                 exponential(_mm512_sub_ps(x[i], _mm512_set1_ps(now))));
-            total = _mm512_add_ps(total, e);
-            Kind::put(e, 0xffff, p + 16 * i);
+            const Floats e = select(seen >> 16 * i, exponential(x[i] - all(now)), all(0.f));
+            total = total + e;
+            store(e, p + 16 * i);
         }
         const float shrink = before == NEVER ? 0.f : std::exp(before - now);
-        sum[row] = sum[row] * shrink + _mm512_reduce_add_ps(total);
+        sum[row] = sum[row] * shrink + sum_of(total);
         high[row] = now;
         if (shrink != 1.f && before != NEVER) {
             float* m = mixed + int64_t(row) * value_wide;
-            for (int d = 0; d < value_wide; d += 16)
-                _mm512_store_ps(m + d, _mm512_mul_ps(_mm512_load_ps(m + d), _mm512_set1_ps(shrink)));
+            for (int d = 0; d < value_wide; d += 16) store(load(m + d) * all(shrink), m + d);
         }
     }
 
@@ -216,17 +211,16 @@ void finish(const Layer& layer, const Tensors& at, int head, int token, const fl
     }
     auto* out = (typename Kind::Number*)at.out + (int64_t(token) * layer.heads + head) * layer.value_dim;
     for (int d = 0; d < layer.value_dim; d += 16) {
-        __m512 sum = _mm512_setzero_ps();
+        Floats sum = all(0.f);
         for (int s = 0; s < splits; ++s)
-            sum = _mm512_fmadd_ps(_mm512_load_ps(parts[s] + padded(2 * rows) + int64_t(row) * value_wide + d),
-                                  _mm512_set1_ps(shares[s]), sum);
-        Kind::put(_mm512_div_ps(sum, _mm512_set1_ps(total)), first_lanes(layer.value_dim - d), out + d);
+            sum = fma(load(parts[s] + padded(2 * rows) + int64_t(row) * value_wide + d), all(shares[s]), sum);
+        store(sum / all(total), out + d, layer.value_dim - d);
     }
 }
 
 template <class Kind>
 void attend(const Layer& layer, const Pass& pass, const Tensors& at, int threads) {
-    using Number = typename Kind::Number;
+    using Held = typename Kind::Held;
     const std::vector<Tile> tiles = cut(pass);
     const int group = int(layer.heads / layer.kv_heads), heads = int(layer.kv_heads), tokens = int(pass.tokens);
     const int run = std::max(1, TILE_ROWS / group), runs = (tokens + run - 1) / run;
@@ -262,8 +256,8 @@ void attend(const Layer& layer, const Pass& pass, const Tensors& at, int threads
                                arena.take<int32_t>(size_t(rows) * key_words), arena.take<int32_t>(key_words * TILE),
                                arena.take<int32_t>(TILE / Kind::PER_WORD * value_wide),
                                arena.take<int32_t>(size_t(rows) * TILE / Kind::PER_WORD),
-                               arena.take<float>(size_t(rows) * TILE), arena.take<Number>(TILE * layer.key_dim),
-                               arena.take<Number>(TILE * layer.value_dim), arena.take<float>(2 * layer.key_dim)};
+                               arena.take<float>(size_t(rows) * TILE), arena.take<Held>(TILE * layer.key_dim),
+                               arena.take<Held>(TILE * layer.value_dim), arena.take<float>(2 * layer.key_dim)};
             it.start();
             for (int t = border[split]; t < border[split + 1]; ++t) it.read(tiles[t]);
         }

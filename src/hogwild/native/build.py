@@ -1,8 +1,9 @@
 """Compile the kernels: ``python -m hogwild.native.build``. Needs nothing but Python and a C++ compiler.
 
 The package's build runs it too. Where there is no compiler, or the machine is not an x86-64, the package is built
-without kernels and works without them. What is compiled knows nothing of Python or torch: plain C functions in one
-shared library, so that any Python and any torch can load it. OpenMP is the one that torch has already loaded.
+without kernels and works without them. What is compiled knows nothing of Python or torch: plain C functions, the same
+ones in a shared library for each of `INSTRUCTIONS`, so that any Python and any torch can load them. OpenMP is the one
+that torch has already loaded.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
-LIBRARY = HERE / "kernels.so"
 COMMON = (
     "-O3",
     "-std=c++17",
@@ -29,8 +30,18 @@ COMMON = (
     "-Wall",
 )
 BASELINE = ("-march=x86-64",)
-VECTOR = ("-march=x86-64-v4", "-mavx512bf16", "-mavx512vnni", "-mavx512vbmi", "-mprefer-vector-width=512")
-"""What the kernels need; `features.cpp` is compiled without it, and asks the processor before they are called."""
+"""For `features.cpp`, which asks the processor before the others are called."""
+
+INSTRUCTIONS = {
+    "avx512": ("-march=x86-64-v4", "-mavx512bf16", "-mavx512vnni", "-mavx512vbmi", "-mprefer-vector-width=512"),
+    "avx2": ("-march=x86-64-v3",),
+}
+"""What the kernels are compiled for, the fastest first."""
+
+
+def library(instructions: str) -> Path:
+    """Where the kernels for one of `INSTRUCTIONS` lie."""
+    return HERE / f"kernels-{instructions}.so"
 
 
 def sources() -> list[Path]:
@@ -53,23 +64,31 @@ def compiler() -> str | None:
 
 
 def build() -> str | None:
-    """Compile the library beside its sources; returns why it could not be done, or None."""
+    """Compile the libraries beside their sources; returns what could not be done and why, or None."""
     if platform.machine().lower() not in {"x86_64", "amd64"} or sys.platform != "linux":
         return f"there are no kernels for {sys.platform} on {platform.machine()}"
     program = compiler()
     if program is None:
         return "no C++ compiler (g++ or clang++) was found"
+    with ThreadPoolExecutor() as threads:
+        problems = list(threads.map(lambda name: _build_for(name, program), INSTRUCTIONS))
+    said = [f"for {name}, {problem}" for name, problem in zip(INSTRUCTIONS, problems, strict=True) if problem]
+    return "; ".join(said) or None
+
+
+def _build_for(instructions: str, program: str) -> str | None:
     with tempfile.TemporaryDirectory(prefix="hogwild-") as folder:
-        objects, stamp = list[str](), f'-DHOGWILD_SOURCES="{sources_hash()}"'
+        objects = list[str]()
+        defined = (f'-DHOGWILD_SOURCES="{sources_hash()}"', f"-DHOGWILD_{instructions.upper()}")
         for source in (path for path in sources() if path.suffix == ".cpp"):
             objects.append(str(Path(folder) / f"{source.stem}.o"))
-            flags = BASELINE if source.stem == "features" else VECTOR
-            if problem := _run([program, *COMMON, *flags, stamp, "-c", str(source), "-o", objects[-1]]):
+            flags = BASELINE if source.stem == "features" else INSTRUCTIONS[instructions]
+            if problem := _run([program, *COMMON, *flags, *defined, "-c", str(source), "-o", objects[-1]]):
                 return problem
-        unfinished = LIBRARY.with_suffix(f".{os.getpid()}")
+        unfinished = library(instructions).with_suffix(f".{os.getpid()}")
         if problem := _run([program, "-shared", "-fopenmp", *objects, "-o", str(unfinished)]):
             return problem
-        unfinished.replace(LIBRARY)  # a process that has loaded the old one keeps it
+        unfinished.replace(library(instructions))  # a process that has loaded the old one keeps it
     return None
 
 

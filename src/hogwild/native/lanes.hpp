@@ -1,18 +1,31 @@
-// Sixteen lanes of a vector: masks for what is shorter, and bfloat16 to float32.
+// Sixteen numbers at a time: `Floats` and `Ints`, by the instructions that this library is compiled for.
 #pragma once
 
-#include <immintrin.h>
+#include <initializer_list>
 
-#include <cstdint>
+#ifdef HOGWILD_AVX512
+#include "avx512.hpp"
+#else
+#include "avx2.hpp"
+#endif
 
 namespace {
 
-inline __mmask16 first_lanes(int64_t count) { return count >= 16 ? 0xffff : count <= 0 ? 0 : (1u << count) - 1; }
+// e to the x for x <= 0, to about 2 units in the last place; e to the -inf is 0.
+inline Floats exponential(Floats x) {
+    x = larger(x, all(-104.f));
+    const Floats n = rounded(x * all(1.44269504f));
+    Floats r = fma(n, all(-0.693359375f), x);
+    r = fma(n, all(2.12194440e-4f), r);
+    Floats p = all(1.9875691500e-4f);
+    for (const float coefficient : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
+        p = fma(p, r, all(coefficient));
+    return times_two_to_the(fma(p, r * r, r + all(1.f)), n);
+}
 
-inline __m512 widened(__m256i bf16) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bf16), 16)); }
-
-inline __m512 load_bf16(const uint16_t* from, __mmask16 mask) {
-    return widened(_mm256_maskz_loadu_epi16(mask, from));
+inline Floats tangent(Floats x) {  // hyperbolic: sign(x) * (1 - e) / (1 + e) with e = exp(-2 |x|)
+    const Floats e = exponential(absolute(x) * all(-2.f)), one = all(1.f);
+    return ((one - e) / (one + e)) | signs_of(x);
 }
 
 }  // namespace

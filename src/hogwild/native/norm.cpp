@@ -1,26 +1,21 @@
 // y = x / sqrt(mean(x^2) + eps) * weight, for rows of bfloat16: in one call what takes PyTorch six.
-#include <immintrin.h>
-
 #include <cmath>
-#include <cstdint>
 
 #include "lanes.hpp"
 
 namespace {
 
-void norm_row(const uint16_t* x, const float* weight, float eps, bool round_first, uint16_t* y, int64_t dim) {
-    __m512 sum = _mm512_setzero_ps();
+void norm_row(const bf16* x, const float* weight, float eps, bool round_first, bf16* y, int64_t dim) {
+    Floats sum = all(0.f);
     for (int64_t d = 0; d < dim; d += 16) {
-        const __m512 value = load_bf16(x + d, first_lanes(dim - d));
-        sum = _mm512_fmadd_ps(value, value, sum);
+        const Floats value = load(x + d, dim - d);
+        sum = fma(value, value, sum);
     }
-    const __m512 scale = _mm512_set1_ps(1.0f / std::sqrt(_mm512_reduce_add_ps(sum) / float(dim) + eps));
+    const Floats scale = all(1.0f / std::sqrt(sum_of(sum) / float(dim) + eps));
     for (int64_t d = 0; d < dim; d += 16) {
-        const __mmask16 mask = first_lanes(dim - d);
-        __m512 value = _mm512_mul_ps(load_bf16(x + d, mask), scale);
-        if (round_first) value = widened((__m256i)_mm512_cvtneps_pbh(value));
-        value = _mm512_mul_ps(value, _mm512_maskz_loadu_ps(mask, weight + d));
-        _mm256_mask_storeu_epi16(y + d, mask, (__m256i)_mm512_cvtneps_pbh(value));
+        Floats value = load(x + d, dim - d) * scale;
+        if (round_first) value = through_bf16(value);
+        store(value * load(weight + d, dim - d), y + d, dim - d);
     }
 }
 
