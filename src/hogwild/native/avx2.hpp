@@ -198,4 +198,35 @@ inline void transpose(Ints rows[16]) {
     }
 }
 
+// Sixteen rows of eight bfloat16, `stride` apart, become eight columns of sixteen floats, `TO_STRIDE` apart.
+template <int TO_STRIDE>
+inline void transpose_halves(const bf16* rows, int stride, float* to) {
+    const auto row = [&](int i) { return (const __m128i*)(rows + i * stride); };
+    __m256i r[8], t[8];
+    for (int i = 0; i < 8; ++i) {  // rows 0 to 3 and 8 to 11 on one side, so that the last step leaves them in order
+        const int low = i < 4 ? i : i + 4;
+        r[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(row(low))), _mm_loadu_si128(row(low + 4)), 1);
+    }
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_epi16(r[i], r[i + 1]);
+        t[i + 1] = _mm256_unpackhi_epi16(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        r[i] = _mm256_unpacklo_epi32(t[i], t[i + 2]);
+        r[i + 1] = _mm256_unpackhi_epi32(t[i], t[i + 2]);
+        r[i + 2] = _mm256_unpacklo_epi32(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm256_unpackhi_epi32(t[i + 1], t[i + 3]);
+    }
+    const __m256i zero = _mm256_setzero_si256();
+    for (int i = 0; i < 4; ++i) {
+        const __m256i even = _mm256_unpacklo_epi64(r[i], r[i + 4]), odd = _mm256_unpackhi_epi64(r[i], r[i + 4]);
+        __m256i* const column = (__m256i*)(to + 2 * i * TO_STRIDE);
+        __m256i* const next = (__m256i*)(to + (2 * i + 1) * TO_STRIDE);
+        _mm256_storeu_si256(column, _mm256_unpacklo_epi16(zero, even));
+        _mm256_storeu_si256(column + 1, _mm256_unpackhi_epi16(zero, even));
+        _mm256_storeu_si256(next, _mm256_unpacklo_epi16(zero, odd));
+        _mm256_storeu_si256(next + 1, _mm256_unpackhi_epi16(zero, odd));
+    }
+}
+
 }  // namespace

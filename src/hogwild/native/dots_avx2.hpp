@@ -6,7 +6,7 @@
 
 #include <type_traits>
 
-#include "panels.hpp"
+#include "inputs.hpp"
 
 namespace {
 
@@ -14,17 +14,7 @@ constexpr int ROWS = 8;           // rows that share one reading of a panel
 constexpr int64_t STRETCH = 128;  // inputs
 constexpr int64_t AHEAD = 1024;   // bytes; less or more is up to a tenth slower, none up to a quarter
 
-using Number = float;  // in which the inputs of bf16 weights are multiplied
 using Sums = Floats[ROWS][2];
-
-// The inputs as a kernel reads them.
-struct Inputs {
-    const Number* pairs;  // bf16: [M, stride]
-    int8_t* bytes;        // quantised: [M, groups * 32]
-    float* scales;        // [M, groups]
-    int32_t* offsets;     // int8: not read; int4: the bits of float scale * sum
-    int64_t stride, groups;
-};
 
 inline __m256& column_of(Sums& sum, int row, int column) {
     return column % 2 ? sum[row][column / 2].b : sum[row][column / 2].a;
@@ -70,10 +60,10 @@ template <int R>
 inline void dot_bf16(const uint8_t* w, const Inputs& in, int64_t row, Sums& sum) {
     constexpr int columns = R <= 2 ? 4 : 2;
     const float* x = in.pairs + row * in.stride;
-    for (int64_t k = 0; k < in.stride; k += STRETCH, w += STRETCH * 64)
+    for (int64_t k = 0; k < in.inputs; k += STRETCH, w += STRETCH * 64)
 #pragma GCC unroll 4
         for (int c = 0; c < 4; c += columns)
-            dot_stretch<R, columns>(w + 32 * c, x + k, in.stride, std::min(STRETCH, in.stride - k), sum, c);
+            dot_stretch<R, columns>(w + 32 * c, x + k, in.stride, std::min(STRETCH, in.inputs - k), sum, c);
 }
 
 // Eight outputs of a group of int4: bytes of up to 15 times bytes of up to 127, summed in 16 bits without overflow.
@@ -103,7 +93,7 @@ __attribute__((always_inline)) inline void group_int4(const uint8_t* w, const In
         const __m256 minimum = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(w + 576 + c * 16)));
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
-            const __m256 dot = _mm256_cvtepi32_ps(dot_int4(levels, quads + r * in.groups * 8));
+            const __m256 dot = _mm256_cvtepi32_ps(dot_int4(levels, quads + r * in.byte_stride / 4));
             const __m256 both = _mm256_mul_ps(scale, _mm256_broadcast_ss(scales + r * in.groups));
             const __m256 shift = _mm256_castsi256_ps(_mm256_set1_epi32(offsets[r * in.groups]));
             __m256& to = column_of(sum, r, c);
@@ -129,7 +119,7 @@ __attribute__((always_inline)) inline void group_int8(const uint8_t* w, const In
             const __m256i sizes = _mm256_abs_epi8(levels);
 #pragma GCC unroll 8
             for (int r = 0; r < R; r++) {
-                const __m256i x = _mm256_sign_epi8(_mm256_set1_epi32(quads[r * in.groups * 8 + j]), levels);
+                const __m256i x = _mm256_sign_epi8(_mm256_set1_epi32(quads[r * in.byte_stride / 4 + j]), levels);
                 dot[r] = _mm256_add_epi32(dot[r], _mm256_madd_epi16(_mm256_maddubs_epi16(sizes, x), ones));
             }
         }
@@ -146,7 +136,7 @@ __attribute__((always_inline)) inline void group_int8(const uint8_t* w, const In
 template <int R, bool FOUR>
 inline void dot_quantised(const uint8_t* w, const Inputs& in, int64_t row, Sums& sum) {
     const int64_t group_bytes = FOUR ? 640 : 1088;
-    const int32_t* quads = (const int32_t*)(in.bytes + row * in.groups * GROUP);
+    const int32_t* quads = (const int32_t*)(in.bytes + row * in.byte_stride);
     const float* scales = in.scales + row * in.groups;
     const int32_t* offsets = in.offsets + row * in.groups;
     for (int64_t g = 0; g < in.groups; g++, w += group_bytes, quads += 8, scales++, offsets++) {

@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "panels.hpp"
+#include "inputs.hpp"
 
 namespace {
 
@@ -12,22 +12,12 @@ constexpr int ROWS = 8;  // rows that are kept in registers at a time
 // faster at 4 and 8 rows); in the other formats it does, and asking for more slows it down.
 constexpr int64_t AHEAD = 4096;
 
-using Number = bf16;  // in which the inputs of bf16 weights are multiplied
 using Sums = Floats[ROWS][2];
-
-// The inputs as a kernel reads them.
-struct Inputs {
-    const Number* pairs;  // bf16: [M, stride]
-    int8_t* bytes;        // quantised: [M, groups * 32]
-    float* scales;        // [M, groups]
-    int32_t* offsets;     // int8: -128 * sum of the group's bytes; int4: the bits of float scale * sum
-    int64_t stride, groups;
-};
 
 template <int R>
 __attribute__((always_inline)) inline void dot_bf16(const uint8_t* w, const Inputs& in, int64_t row, Sums& sum) {
     const Number* x = in.pairs + row * in.stride;
-    for (int64_t k = 0; k < in.stride; k += 2, w += 128) {
+    for (int64_t k = 0; k < in.inputs; k += 2, w += 128) {
         __m512bh w0 = (__m512bh)_mm512_loadu_si512(w), w1 = (__m512bh)_mm512_loadu_si512(w + 64);
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
@@ -45,7 +35,7 @@ __attribute__((always_inline)) inline void dot_quantised(const uint8_t* w, const
     const int64_t half = FOUR ? 256 : 512, group_bytes = 2 * half + (FOUR ? 128 : 64);
     const int64_t groups = in.groups;
     const __m512i nibble = _mm512_set1_epi8(15);
-    const int8_t* x = in.bytes + row * groups * GROUP;
+    const int8_t* x = in.bytes + row * in.byte_stride;
     const float* scales = in.scales + row * groups;
     const int32_t* offsets = in.offsets + row * groups;
     for (int64_t g = 0; g < groups; g++, w += group_bytes, x += GROUP, scales++, offsets++) {
@@ -66,7 +56,7 @@ __attribute__((always_inline)) inline void dot_quantised(const uint8_t* w, const
 #pragma GCC unroll 8
             for (int r = 0; r < R; r++) {
                 asm volatile("" ::: "memory");  // or the compiler keeps what both halves read, on the stack
-                const int32_t* quads = (const int32_t*)(x + r * groups * GROUP);
+                const int32_t* quads = (const int32_t*)(x + r * in.byte_stride);
                 __m512i dot = FOUR ? _mm512_setzero_si512() : _mm512_set1_epi32(offsets[r * groups]);
 #pragma GCC unroll 8
                 for (int j = 0; j < 8; j++) dot = _mm512_dpbusd_epi32(dot, v[j], _mm512_set1_epi32(quads[j]));

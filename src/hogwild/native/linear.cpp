@@ -4,6 +4,7 @@
 // output is summed in the same order whatever the number of rows, so that a row never depends on its neighbours.
 // For quantised weights, x is rounded to 8 bits, with a scale for each row and group.
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #ifdef HOGWILD_AVX512
@@ -92,15 +93,17 @@ uint8_t* scratch(int64_t bytes) {
 EXPORT void hogwild_linear(int format, const void* x, int x_wide, int64_t rows, int64_t inputs, const void* w,
                            const float* bias, void* y, int y_wide, int64_t outputs, int threads) {
     Call call{format, x, (bool)x_wide, rows, inputs, (const uint8_t*)w, bias, y, (bool)y_wide, outputs};
-    Inputs in{(const Number*)x, nullptr, nullptr, nullptr, (inputs + 1) / 2 * 2, groups_of(inputs)};
+    const int64_t even = (inputs + 1) / 2 * 2, groups = groups_of(inputs);
+    Inputs in{(const Number*)x, nullptr, nullptr, nullptr, even, even, groups, apart<int8_t>(groups * GROUP)};
     int64_t units = 0, panels = (outputs + PANEL - 1) / PANEL;  // units: pieces of x to be converted
     if (format != BF16) {
-        units = rows * in.groups;
-        in.bytes = (int8_t*)scratch(units * (GROUP + 8));
-        in.scales = (float*)(in.bytes + units * GROUP);
+        units = rows * groups;
+        in.bytes = (int8_t*)scratch(rows * in.byte_stride + units * 8);
+        in.scales = (float*)(in.bytes + rows * in.byte_stride);
         in.offsets = (int32_t*)(in.scales + units);
-    } else if (x_wide != std::is_same_v<Number, float> || inputs % 2) {
+    } else if (x_wide != std::is_same_v<Number, float> || inputs % 2 || (rows > 2 && inputs * sizeof(Number) % 1024 == 0)) {
         units = rows;
+        in.stride = apart<Number>(even);
         in.pairs = (Number*)scratch(rows * in.stride * sizeof(Number));
     }
 #pragma omp parallel num_threads(threads)
@@ -108,13 +111,13 @@ EXPORT void hogwild_linear(int format, const void* x, int x_wide, int64_t rows, 
         if (units && format == BF16) {
 #pragma omp for
             for (int64_t u = 0; u < units; u++)
-                for (int64_t k = 0; k < in.stride; k += 16)
-                    store(Row(x, x_wide, u, inputs).sixteen(k, inputs), (Number*)in.pairs + u * in.stride + k, in.stride - k);
+                for (int64_t k = 0; k < even; k += 16)
+                    store(Row(x, x_wide, u, inputs).sixteen(k, inputs), (Number*)in.pairs + u * in.stride + k, even - k);
         } else if (units) {
 #pragma omp for
             for (int64_t u = 0; u < units; u++)
-                quantise_group(Row(x, x_wide, u / in.groups, inputs), u % in.groups * GROUP, inputs, format == INT4,
-                               in.bytes + u * GROUP, in.scales + u, in.offsets + u);
+                quantise_group(Row(x, x_wide, u / groups, inputs), u % groups * GROUP, inputs, format == INT4,
+                               in.bytes + u / groups * in.byte_stride + u % groups * GROUP, in.scales + u, in.offsets + u);
         }
 // Runs of neighbouring panels, shorter towards the end: memory likes long ones, but where another program takes a core
 // for a while, nobody must wait for it (measured on such a machine: 39 ms a pass in place of 54 to 67).

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "lanes.hpp"
 
@@ -66,7 +67,7 @@ void open_int8(const int8_t* from, int count, int dim, Held* to) {
 
 // Keys [count, dim] to words [key words, TILE]: slots side by side, so that one lane is one slot.
 template <class Kind, class From>
-void open_keys(const From* keys, int count, int dim, int32_t* to) {
+void open_any_keys(const From* keys, int count, int dim, int32_t* to) {
     const int per = Kind::PER_WORD, whole = dim / per, all_words = words(dim, per);
     for (int slot = 0; slot < TILE; slot += 16)
         for (int word = 0; word < all_words; word += 16) {
@@ -82,6 +83,20 @@ void open_keys(const From* keys, int count, int dim, int32_t* to) {
             std::memcpy(&word, keys + slot * dim + dim - 1, sizeof(From));
             to[whole * TILE + slot] = word;
         }
+}
+
+template <class Kind, class From>
+void open_keys(const From* keys, int count, int dim, int32_t* to) {
+#ifndef HOGWILD_AVX512
+    if constexpr (std::is_same_v<From, bf16>)
+        if (count == TILE && dim % 8 == 0) {  // as nearly all are: in half the time
+            for (int slot = 0; slot < TILE; slot += 16)
+                for (int d = 0; d < dim; d += 8)
+                    transpose_halves<TILE>(keys + slot * dim + d, dim, (float*)to + d * TILE + slot);
+            return;
+        }
+#endif
+    open_any_keys<Kind>(keys, count, dim, to);
 }
 
 // Values [count, dim] to words [TILE / PER_WORD, padded dim]: a word holds the same dim of neighbouring slots.
