@@ -2,9 +2,9 @@
 """Fail when a ratio that does not depend on the machine is more than 20% worse than in .ci/speed.json.
 
 The ratios are those of `hogwild.bench.guard`, measured in turn on SmolLM2 135M. What looks worse is measured once more,
-with twice the rounds, before it counts. The baseline has figures for each attention function, with and without the
-processor's instructions for bfloat16: where no compiler was, the plain one is compared with itself. --write puts
-today's figures there.
+with twice the rounds, before it counts. The baseline has figures for each attention function and what its kernels use,
+with and without the processor's instructions for bfloat16: where no compiler was, the plain one is compared with itself.
+--write puts today's figures there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from hogwild.bench.guard import measure, verdict
 from hogwild.bench.machine import Machine
 from hogwild.engine import Engine
-from hogwild.native import fast_bfloat16
+from hogwild.native import fast_bfloat16, instructions
 
 BASELINE = Path(__file__).resolve().parent.parent / ".ci" / "speed.json"
 MODEL = "smollm2-135m-instruct"
@@ -35,7 +35,8 @@ def main() -> int:
     kept: dict[str, Any] = json.loads(arguments.baseline.read_text()) if arguments.baseline.is_file() else {}
     engine = Engine.load(arguments.model)
     path = getattr(engine.attention, "__name__", type(engine.attention).__name__)
-    path += "" if fast_bfloat16() else " without bfloat16 instructions"
+    path += f", {used}" if (used := instructions()) else ""
+    path += "" if fast_bfloat16() else ", without bfloat16 instructions"
     print(f"{Machine.here(engine.device)}; {path}")
     for number in (1, 2):
         found = measure(engine, arguments.model, arguments.rounds * number, arguments.passes, print)
