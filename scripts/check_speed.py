@@ -3,7 +3,7 @@
 
 The ratios are those of `hogwild.bench.guard`, measured in turn on SmolLM2 135M. What looks worse is measured once more,
 with twice the rounds, before it counts. The baseline has figures for each attention function and what its kernels use,
-with and without the processor's instructions for bfloat16: where no compiler was, the plain one is compared with itself.
+with and without instructions for bfloat16: where no compiler was, the plain one is compared with itself.
 --write puts today's figures there.
 """
 
