@@ -50,8 +50,8 @@ docs-check: $(VENV)/.dev ## check links, generated parts, module list, public na
 train: $(VENV)/.dev ## the recipe of the packaged adapter: SmolLM2 135M learns to work in a team, in half an hour, into OUT=runs/team
 	$(BIN)/hogwild train --out $(or $(OUT),runs/team) --steps 300 --batch 4 --lora-rank 8 --learning-rate 0.001 --dtype bfloat16 --eval-every 0
 
-bench: $(VENV)/.bench ## measure the bars (about 20 minutes, on a quiet machine) and write docs/benchmarks.md; ONLY="limit load" chooses
-	$(BIN)/python scripts/benchmarks.py $(if $(ONLY),--only $(ONLY))
+bench: $(VENV)/.bench ## measure the bars (about 20 minutes, on a quiet machine) and write docs/benchmarks.md; ONLY="limit load" chooses, PAGE=file is for another machine
+	$(BIN)/python scripts/benchmarks.py $(if $(ONLY),--only $(ONLY)) $(if $(PAGE),--page $(PAGE))
 
 speed: $(VENV)/.dev ## fail if a ratio that no machine changes is 20% worse than .ci/speed.json (2 minutes)
 	$(BIN)/python scripts/check_speed.py

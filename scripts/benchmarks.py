@@ -2,7 +2,8 @@
 """Measure the project's bars and write docs/benchmarks.md, with its JSON and its pictures: `make bench`.
 
 Sections that are done for this commit are not done again: an interrupted run goes on where it stopped. Choose some
-with --only, repeat them with --again, write the page anew from what is there with --render.
+with --only, repeat them with --again, write the page anew from what is there with --render. --page is for another kind
+of machine.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from hogwild.bench.suite import SECTIONS, SEED, Bar, Models, Section
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = Path.home() / ".cache" / "hogwild-models"
-PAGE, DATA = (ROOT / "docs" / f"benchmarks.{ending}" for ending in ("md", "json"))
+PAGE = ROOT / "docs" / "benchmarks.md"
 
 INTRODUCTION = """# Benchmarks
 
@@ -40,8 +41,10 @@ said below each table. The same on your machine: `hogwild bench pass` and `hogwi
 def main() -> int:
     """Measure what is missing, and write the page."""
     arguments = parse()
-    kept: dict[str, Any] = json.loads(DATA.read_text()) if DATA.is_file() else {}
-    plot_needs([picture(name) for name in arguments.only])
+    written: Path = arguments.page.resolve()
+    data = written.with_suffix(".json")
+    kept: dict[str, Any] = json.loads(data.read_text()) if data.is_file() else {}
+    plot_needs([picture(written, name) for name in arguments.only])
     models = Models(arguments.large, arguments.small, arguments.gguf)
     commit, start = Machine.here().commit, time.monotonic()
     for name in [] if arguments.render else arguments.only:
@@ -49,12 +52,13 @@ def main() -> int:
             print(f"[{name}] is done for {commit}")
             continue
         kept[name] = measure(name, models, start)
-        DATA.write_text(json.dumps(kept, indent=1) + "\n")
-    PAGE.write_text(page(kept))
+        data.write_text(json.dumps(kept, indent=1) + "\n")
+    written.write_text(page(written, kept))
     for name, section in kept.items():  # each its own: the same contestants come again with another model
         if section["standings"]:
-            draw([restore(one) for one in section["standings"]], f"{name}: total tokens a second", "", picture(name))
-    print(f"{PAGE.relative_to(ROOT)} is written")
+            standings = [restore(one) for one in section["standings"]]
+            draw(standings, f"{name}: total tokens a second", "", picture(written, name))
+    print(f"{written} is written")
     return 0
 
 
@@ -64,15 +68,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=list(SECTIONS), default=list(SECTIONS), help="these sections")
     parser.add_argument("--again", action="store_true", help="also those that are done for this commit")
     parser.add_argument("--render", action="store_true", help="measure nothing")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page to write, its JSON and pictures beside it")
     parser.add_argument("--large", default=folder("qwen2.5-coder-1.5b"), help="Qwen2.5-Coder-1.5B")
     parser.add_argument("--small", default=folder("smollm2-135m"), help="SmolLM2-135M")
     parser.add_argument("--gguf", type=Path, default=KEPT / "qwen2.5-coder-1.5b.gguf", help="the large one, Q4_K_M")
     return parser.parse_args()
 
 
-def picture(section: str) -> Path:
-    """The plot of a section that compares."""
-    return PAGE.with_name(f"benchmarks-{section}.svg")
+def picture(written: Path, section: str) -> Path:
+    """The plot of a section that compares, beside the page."""
+    return written.with_name(f"{written.stem}-{section}.svg")
 
 
 def folder(name: str) -> str:
@@ -101,7 +106,7 @@ def measure(name: str, models: Models, start: float) -> dict[str, Any]:
     }
 
 
-def page(kept: dict[str, Any]) -> str:
+def page(written: Path, kept: dict[str, Any]) -> str:
     """The page, from what was measured."""
     lines = [
         INTRODUCTION,
@@ -120,17 +125,17 @@ def page(kept: dict[str, Any]) -> str:
         lines += [f"Not measured yet: {', '.join(missing)}.", ""]
     for name in SECTIONS:
         if name in kept:
-            lines += section_lines(name, kept[name])
+            lines += section_lines(name, kept[name], picture(written, name).name)
     return "\n".join(lines)
 
 
-def section_lines(name: str, kept: dict[str, Any]) -> list[str]:
+def section_lines(name: str, kept: dict[str, Any], plot: str) -> list[str]:
     """One section: its tables, how each contestant works, and where it ran."""
     lines = [f"## Section {name}", "", (SECTIONS[name].__doc__ or "").strip(), ""]
     tables = (Table(one["title"], tuple(one["columns"]), tuple(map(tuple, one["rows"]))) for one in kept["tables"])
     lines += [table.markdown() for table in tables]
     if kept["standings"]:
-        lines += [f"![Total tokens a second of everyone in this section]({picture(name).name})", ""]
+        lines += [f"![Total tokens a second of everyone in this section]({plot})", ""]
     notes = {one["name"]: one["note"] for one in kept["standings"]}
     lines += [f"- {who}: {how}" for who, how in notes.items()] + [""] * bool(notes)
     where = f"{Machine(**kept['machine'])}; {kept['bandwidth'] / 1e9:.1f} GB/s read; seed {kept['seed']}"
