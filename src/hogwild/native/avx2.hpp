@@ -138,23 +138,22 @@ inline bool any_nan(Floats x, Floats y) {
     return _mm256_movemask_ps(_mm256_or_ps(a, b)) != 0;
 }
 
+// All sixteen lanes made one: a lane with that eight behind it, then four, two and one.
+template <class Fold>
+inline float folded(Floats x, Fold fold) {
+    const __m128 low = fold(_mm256_castps256_ps128(x.a), _mm256_castps256_ps128(x.b));
+    __m128 four = fold(low, fold(_mm256_extractf128_ps(x.a, 1), _mm256_extractf128_ps(x.b, 1)));
+    four = fold(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(fold(four, _mm_movehdup_ps(four)));
+}
 inline float largest_of(Floats x) {
-    const __m256 both = _mm256_max_ps(x.a, x.b);
-    __m128 four = _mm_max_ps(_mm256_castps256_ps128(both), _mm256_extractf128_ps(both, 1));
-    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+    return folded(x, [](__m128 one, __m128 other) { return _mm_max_ps(one, other); });
 }
 inline float smallest_of(Floats x) {
-    const __m256 both = _mm256_min_ps(x.a, x.b);
-    __m128 four = _mm_min_ps(_mm256_castps256_ps128(both), _mm256_extractf128_ps(both, 1));
-    four = _mm_min_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_min_ss(four, _mm_movehdup_ps(four)));
+    return folded(x, [](__m128 one, __m128 other) { return _mm_min_ps(one, other); });
 }
 inline float sum_of(Floats x) {
-    const __m256 both = _mm256_add_ps(x.a, x.b);
-    __m128 four = _mm_add_ps(_mm256_castps256_ps128(both), _mm256_extractf128_ps(both, 1));
-    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+    return folded(x, [](__m128 one, __m128 other) { return _mm_add_ps(one, other); });
 }
 inline int32_t sum_of(Ints x) {
     const __m256i both = _mm256_add_epi32(x.a, x.b);

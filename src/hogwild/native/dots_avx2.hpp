@@ -1,10 +1,10 @@
 // The products of some rows with a panel of weights, by AVX2 with FMA. Mirrors dots_avx512.hpp.
 //
 // There are sixteen registers of eight lanes: a panel is four *columns* of them. Few rows take all columns at once; more
-// of them take one or two columns at a time, over a stretch of the panel that stays in the innermost cache.
+// of them take two columns at a time, over a stretch of the panel that stays in the innermost cache.
 #pragma once
 
-#include <type_traits>
+#include <algorithm>
 
 #include "inputs.hpp"
 
@@ -135,7 +135,7 @@ __attribute__((always_inline)) inline void group_int8(const uint8_t* w, const In
 
 template <int R, bool FOUR>
 inline void dot_quantised(const uint8_t* w, const Inputs& in, int64_t row, Sums& sum) {
-    const int64_t group_bytes = FOUR ? 640 : 1088;
+    const int64_t group_bytes = panel_bytes(FOUR ? INT4 : INT8, GROUP);
     const int32_t* quads = (const int32_t*)(in.bytes + row * in.byte_stride);
     const float* scales = in.scales + row * in.groups;
     const int32_t* offsets = in.offsets + row * in.groups;
