@@ -53,7 +53,7 @@ def load(instructions: str) -> tuple[ctypes.CDLL | None, str]:
     return loaded, "ready"
 
 
-NEEDED = {"avx512": "AVX-512 with bf16 and VNNI", "avx2": "AVX2 with FMA and F16C"}
+NEEDED = {"amx": "AMX with bf16", "avx512": "AVX-512 with bf16 and VNNI", "avx2": "AVX2 with FMA and F16C"}
 """The instructions that each library needs."""
 
 

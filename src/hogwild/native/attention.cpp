@@ -9,6 +9,7 @@
 
 #include <vector>
 
+#include "arena.hpp"
 #include "tiles.hpp"
 
 namespace {
@@ -178,22 +179,6 @@ struct Gathering {
         }
         multiply_all<Kind>(count, value_wide, weights + row * depth, depth, values, value_wide,
                            words(tile.count, Kind::PER_WORD), mixed + int64_t(row) * value_wide, value_wide);
-    }
-};
-
-// Scratch of a thread, in one piece that it keeps.
-struct Arena {
-    std::vector<char> memory;
-    char* next = nullptr;
-    void reserve(size_t bytes) {
-        if (memory.size() < bytes + 64) memory.resize(bytes + 64);
-        next = (char*)((uintptr_t(memory.data()) + 63) & ~uintptr_t(63));
-    }
-    template <class T>
-    T* take(size_t count) {
-        T* found = (T*)next;
-        next += (count * sizeof(T) + 63) & ~size_t(63);
-        return found;
     }
 };
 

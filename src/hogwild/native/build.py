@@ -32,8 +32,10 @@ COMMON = (
 BASELINE = ("-march=x86-64",)
 """For `features.cpp`, which asks the processor before the others are called."""
 
+AVX512 = ("-march=x86-64-v4", "-mavx512bf16", "-mavx512vnni", "-mavx512vbmi", "-mprefer-vector-width=512")
 INSTRUCTIONS = {
-    "avx512": ("-march=x86-64-v4", "-mavx512bf16", "-mavx512vnni", "-mavx512vbmi", "-mprefer-vector-width=512"),
+    "amx": (*AVX512, "-DHOGWILD_AVX512", "-mamx-tile", "-mamx-bf16"),
+    "avx512": AVX512,
     "avx2": ("-march=x86-64-v3",),
 }
 """What the kernels are compiled for, the fastest first."""

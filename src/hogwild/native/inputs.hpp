@@ -1,4 +1,4 @@
-// The inputs of a linear layer as the products read them.
+// A linear layer's call, and its inputs as the products read them.
 #pragma once
 
 #include "panels.hpp"
@@ -17,6 +17,18 @@ struct Inputs {
     float* scales;        // [M, groups]
     int32_t* offsets;     // int8: -128 * sum of the group's bytes; int4: the bits of float scale * sum
     int64_t inputs, stride, groups, byte_stride;
+};
+
+struct Call {  // of a linear layer; x and y are contiguous, float32 if `*_wide`, else bfloat16
+    int format;
+    const void* x;
+    bool x_wide;
+    int64_t rows, inputs;
+    const uint8_t* w;
+    const float* bias;  // [N] or null
+    void* y;
+    bool y_wide;
+    int64_t outputs;
 };
 
 // So many numbers or more, for rows of an odd number of cache lines: rows a power of two apart, as sizes of layers are,

@@ -5,12 +5,16 @@
 // For quantised weights, x is rounded to 8 bits, with a scale for each row and group.
 #include <algorithm>
 #include <type_traits>
-#include <vector>
+
+#include "arena.hpp"
 
 #ifdef HOGWILD_AVX512
 #include "dots_avx512.hpp"
 #else
 #include "dots_avx2.hpp"
+#endif
+#ifdef HOGWILD_AMX
+#include "linear_amx.hpp"
 #endif
 
 namespace {
@@ -28,18 +32,6 @@ void quantise_group(const Row& row, int64_t at, int64_t length, bool four, int8_
     if (four) memcpy(offset, &scaled, 4);
     else *offset = -128 * sum;
 }
-
-struct Call {
-    int format;
-    const void* x;
-    bool x_wide;
-    int64_t rows, inputs;
-    const uint8_t* w;
-    const float* bias;  // [N] or null
-    void* y;
-    bool y_wide;
-    int64_t outputs;
-};
 
 template <int R>
 void rows_of_panel(const Call& call, const Inputs& in, int64_t panel, int64_t row) {
@@ -80,31 +72,30 @@ void panel_of_call(const Call& call, const Inputs& in, int64_t panel) {
     }
 }
 
-// The scratch memory of a calling thread; it stays, as the next call needs it again.
-uint8_t* scratch(int64_t bytes) {
-    thread_local std::vector<uint8_t> memory;
-    if ((int64_t)memory.size() < bytes) memory.resize(bytes);
-    return memory.data();
-}
-
 }  // namespace
 
 // x [rows, inputs] and y [rows, outputs] are contiguous, float32 if `*_wide`, else bfloat16.
 EXPORT void hogwild_linear(int format, const void* x, int x_wide, int64_t rows, int64_t inputs, const void* w,
                            const float* bias, void* y, int y_wide, int64_t outputs, int threads) {
     Call call{format, x, (bool)x_wide, rows, inputs, (const uint8_t*)w, bias, y, (bool)y_wide, outputs};
+#ifdef HOGWILD_AMX
+    if (format == BF16) return linear_by_amx(call, threads);
+#endif
     const int64_t even = (inputs + 1) / 2 * 2, groups = groups_of(inputs);
     Inputs in{(const Number*)x, nullptr, nullptr, nullptr, even, even, groups, apart<int8_t>(groups * GROUP)};
+    thread_local Arena arena;
     int64_t units = 0, panels = (outputs + PANEL - 1) / PANEL;  // units: pieces of x to be converted
     if (format != BF16) {
         units = rows * groups;
-        in.bytes = (int8_t*)scratch(rows * in.byte_stride + units * 8);
-        in.scales = (float*)(in.bytes + rows * in.byte_stride);
-        in.offsets = (int32_t*)(in.scales + units);
+        arena.reserve(rows * in.byte_stride + units * 8 + 128);
+        in.bytes = arena.take<int8_t>(rows * in.byte_stride);
+        in.scales = arena.take<float>(units);
+        in.offsets = arena.take<int32_t>(units);
     } else if (x_wide != std::is_same_v<Number, float> || inputs % 2 || (rows > 2 && inputs * sizeof(Number) % 1024 == 0)) {
         units = rows;
         in.stride = apart<Number>(even);
-        in.pairs = (Number*)scratch(rows * in.stride * sizeof(Number));
+        arena.reserve(rows * in.stride * sizeof(Number));
+        in.pairs = arena.take<Number>(rows * in.stride);
     }
 #pragma omp parallel num_threads(threads)
     {
