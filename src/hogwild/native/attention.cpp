@@ -68,6 +68,7 @@ struct Gathering {
     const Layer& layer;
     const Pass& pass;
     const Tensors& at;
+    Matrices& matrices;
     const int group, key_words, value_wide, kv_head, first, last, rows;  // tokens first to last
     float *high, *sum, *mixed;                                           // [rows], [rows], [rows, value_wide]
     int32_t *queries, *keys, *values, *weights;                          // [rows, key_words] and so on
@@ -104,7 +105,7 @@ struct Gathering {
                         store(fma(load(turned + dim + d, count), load(sin + d, count), own), to + d, count);
                     }
                 }
-                if (dim % Kind::PER_WORD) std::memset(to + dim, 0, sizeof(Held));
+                std::memset(to + dim, 0, (key_words * Kind::PER_WORD - dim) * sizeof(Held));
             }
         pair = tile.pair;
     }
@@ -157,6 +158,14 @@ struct Gathering {
         }
     }
 
+    template <bool FRESH, class... Rest>
+    void multiply(Rest... rest) {
+#ifdef HOGWILD_AMX
+        if constexpr (std::is_same_v<Kind, Half>) return multiply_all_by_amx<FRESH>(matrices, rest...);
+#endif
+        multiply_all<Kind, FRESH>(rest...);
+    }
+
     bool sees(int token, const Tile& tile) const {
         const int64_t p = tile.pair + token - tile.first_token;
         return pass.low[p] < std::min<int64_t>(pass.high[p], tile.offset + tile.count) && pass.high[p] > tile.offset;
@@ -170,15 +179,14 @@ struct Gathering {
         if (pair != tile.pair) turn_queries(tile);
         open(tile);
         const int row = (begin - first) * group, count = (end - begin) * group, depth = TILE / Kind::PER_WORD;
-        std::fill(scores + row * TILE, scores + (row + count) * TILE, 0.f);
-        multiply_all<Kind>(count, (tile.count + 15) & ~15, queries + int64_t(row) * key_words, key_words, keys, TILE,
-                           key_words, scores + row * TILE, TILE);
+        multiply<true>(count, padded(tile.count), queries + int64_t(row) * key_words, key_words, keys, TILE, key_words,
+                       scores + row * TILE, TILE);
         for (int token = begin; token < end; ++token) {
             const int64_t p = tile.pair + token - tile.first_token;
             for (int g = 0; g < group; ++g) weigh((token - first) * group + g, tile, pass.low[p], pass.high[p]);
         }
-        multiply_all<Kind>(count, value_wide, weights + row * depth, depth, values, value_wide,
-                           words(tile.count, Kind::PER_WORD), mixed + int64_t(row) * value_wide, value_wide);
+        multiply<false>(count, value_wide, weights + row * depth, depth, values, value_wide, words<Kind>(tile.count),
+                        mixed + int64_t(row) * value_wide, value_wide);
     }
 };
 
@@ -209,7 +217,7 @@ void attend(const Layer& layer, const Pass& pass, const Tensors& at, int threads
     const std::vector<Tile> tiles = cut(pass);
     const int group = int(layer.heads / layer.kv_heads), heads = int(layer.kv_heads), tokens = int(pass.tokens);
     const int run = std::max(1, TILE_ROWS / group), runs = (tokens + run - 1) / run;
-    const int key_words = words(int(layer.key_dim), Kind::PER_WORD), value_wide = padded(int(layer.value_dim));
+    const int key_words = words<Kind>(int(layer.key_dim)), value_wide = padded(int(layer.value_dim));
     const int most = std::max<int>(1, int(tiles.size()) / 2);
     const int splits = std::min(most, std::max(1, (3 * threads + runs * heads - 1) / (runs * heads)));
     const int rows = std::min(run, tokens) * group;
@@ -229,6 +237,7 @@ void attend(const Layer& layer, const Pass& pass, const Tensors& at, int threads
 #pragma omp parallel num_threads(threads)
     {
         static thread_local Arena arena;
+        Matrices matrices;
 #pragma omp for schedule(dynamic)
         for (int item = 0; item < runs * heads * splits; ++item) {
             const int split = item % splits, head = item / splits % heads, first = item / splits / heads * run;
@@ -236,7 +245,7 @@ void attend(const Layer& layer, const Pass& pass, const Tensors& at, int threads
             arena.reserve(4 * (size_t(rows) * (key_words + TILE * 2) + (key_words + 16) * TILE + TILE * value_wide +
                                TILE * (layer.key_dim + value_wide) + 2 * layer.key_dim) + 4096);
             float* mine = parts + item * part;
-            Gathering<Kind> it{layer, pass, at, group, key_words, value_wide, head, first, last, here,
+            Gathering<Kind> it{layer, pass, at, matrices, group, key_words, value_wide, head, first, last, here,
                                mine, mine + rows, mine + padded(2 * rows),
                                arena.take<int32_t>(size_t(rows) * key_words), arena.take<int32_t>(key_words * TILE),
                                arena.take<int32_t>(TILE / Kind::PER_WORD * value_wide),

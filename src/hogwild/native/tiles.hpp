@@ -12,8 +12,15 @@
 #include <type_traits>
 
 #include "lanes.hpp"
+#ifdef HOGWILD_AMX
+#include "matrices.hpp"
+#endif
 
 namespace {
+
+#ifndef HOGWILD_AMX
+struct Matrices {};
+#endif
 
 constexpr int TILE = 64;  // slots of a tile, four vectors
 constexpr int ROWS = 6;   // rows that are kept in registers at a time
@@ -23,7 +30,7 @@ template <class Stored>
 struct OneAWord {
     using Number = Stored;
     using Held = float;
-    static constexpr int PER_WORD = 1;
+    static constexpr int PER_WORD = 1, STEP = 1;
     static Floats multiply(Floats sum, Ints a, Ints b) { return fma(as_floats(a), as_floats(b), sum); }
     template <class From>  // sixteen words of a row of `whole` ones, from `word` on
     static Ints words(const From* row, int word, int whole) {
@@ -39,6 +46,11 @@ struct Half {
     using Number = bf16;
     using Held = bf16;
     static constexpr int PER_WORD = 2;
+#ifdef HOGWILD_AMX
+    static constexpr int STEP = SIDE;  // words that are multiplied together: rows are filled up to whole steps, with zeros
+#else
+    static constexpr int STEP = 1;
+#endif
     static Floats multiply(Floats sum, Ints a, Ints b) {
         return {_mm512_dpbf16_ps(sum.v, (__m512bh)a.v, (__m512bh)b.v)};
     }
@@ -52,8 +64,12 @@ constexpr int WIDE = 1;
 using Half = OneAWord<bf16>;
 #endif
 
-inline int words(int numbers, int per_word) { return (numbers + per_word - 1) / per_word; }
 inline int padded(int count) { return (count + 15) & ~15; }
+
+template <class Kind>
+int words(int numbers) {  // up to a whole step
+    return (numbers + Kind::PER_WORD * Kind::STEP - 1) / (Kind::PER_WORD * Kind::STEP) * Kind::STEP;
+}
 
 // A tile of int8 rows, each with its scale behind it, as the numbers that are computed with [count, dim].
 template <class Held>
@@ -68,7 +84,7 @@ void open_int8(const int8_t* from, int count, int dim, Held* to) {
 // Keys [count, dim] to words [key words, TILE]: slots side by side, so that one lane is one slot.
 template <class Kind, class From>
 void open_any_keys(const From* keys, int count, int dim, int32_t* to) {
-    const int per = Kind::PER_WORD, whole = dim / per, all_words = words(dim, per);
+    const int per = Kind::PER_WORD, whole = dim / per, all_words = words<Kind>(dim);
     for (int slot = 0; slot < TILE; slot += 16)
         for (int word = 0; word < all_words; word += 16) {
             Ints r[16];
@@ -103,7 +119,7 @@ void open_keys(const From* keys, int count, int dim, int32_t* to) {
 template <class Kind, class From>
 void open_values(const From* values, int count, int dim, int32_t* to) {
     constexpr int per = Kind::PER_WORD;
-    const int wide = padded(dim);
+    const int wide = padded(dim), depth = words<Kind>(count);
     for (int slot = 0; slot < count; slot += per)
         for (int d = 0; d < wide; d += 16) {
             Ints word = as_ints(load(values + slot * dim + d, dim - d));
@@ -113,15 +129,16 @@ void open_values(const From* values, int count, int dim, int32_t* to) {
             }
             store(word, to + slot / per * wide + d);
         }
+    for (int at = (count + per - 1) / per * wide; at < depth * wide; at += 16) store(all(0), to + at);
 }
 
-// out[r, 0:16 N] += left[r, k] * right[k, 0:16 N] for R rows; strides in words.
-template <class Kind, int R, int N>
+// out[r, 0:16 N] += left[r, k] * right[k, 0:16 N] for R rows; strides in words. FRESH: out was nothing before.
+template <class Kind, bool FRESH, int R, int N>
 void multiply(const int32_t* left, int left_stride, const int32_t* right, int right_stride, int depth, float* out,
               int out_stride) {
     Floats sum[R][N];
     for (int r = 0; r < R; ++r)
-        for (int n = 0; n < N; ++n) sum[r][n] = load(out + r * out_stride + 16 * n);
+        for (int n = 0; n < N; ++n) sum[r][n] = FRESH ? all(0.f) : load(out + r * out_stride + 16 * n);
     for (int k = 0; k < depth; ++k) {
         Ints b[N];
         for (int n = 0; n < N; ++n) b[n] = load(right + k * right_stride + 16 * n);
@@ -134,31 +151,52 @@ void multiply(const int32_t* left, int left_stride, const int32_t* right, int ri
         for (int n = 0; n < N; ++n) store(sum[r][n], out + r * out_stride + 16 * n);
 }
 
-template <class Kind, int N>
+template <class Kind, bool FRESH, int N>
 void multiply_rows(int rows, const int32_t* left, int left_stride, const int32_t* right, int right_stride, int depth,
                    float* out, int out_stride) {
     for (; rows >= ROWS; rows -= ROWS, left += ROWS * left_stride, out += ROWS * out_stride)
-        multiply<Kind, ROWS, N>(left, left_stride, right, right_stride, depth, out, out_stride);
-    if (rows == 5) multiply<Kind, 5, N>(left, left_stride, right, right_stride, depth, out, out_stride);
-    if (rows == 4) multiply<Kind, 4, N>(left, left_stride, right, right_stride, depth, out, out_stride);
-    if (rows == 3) multiply<Kind, 3, N>(left, left_stride, right, right_stride, depth, out, out_stride);
-    if (rows == 2) multiply<Kind, 2, N>(left, left_stride, right, right_stride, depth, out, out_stride);
-    if (rows == 1) multiply<Kind, 1, N>(left, left_stride, right, right_stride, depth, out, out_stride);
+        multiply<Kind, FRESH, ROWS, N>(left, left_stride, right, right_stride, depth, out, out_stride);
+    if (rows == 5) multiply<Kind, FRESH, 5, N>(left, left_stride, right, right_stride, depth, out, out_stride);
+    if (rows == 4) multiply<Kind, FRESH, 4, N>(left, left_stride, right, right_stride, depth, out, out_stride);
+    if (rows == 3) multiply<Kind, FRESH, 3, N>(left, left_stride, right, right_stride, depth, out, out_stride);
+    if (rows == 2) multiply<Kind, FRESH, 2, N>(left, left_stride, right, right_stride, depth, out, out_stride);
+    if (rows == 1) multiply<Kind, FRESH, 1, N>(left, left_stride, right, right_stride, depth, out, out_stride);
 }
 
-// out [rows, columns] += left [rows, depth] * right [depth, columns]; columns is a multiple of 16.
-template <class Kind>
-void multiply_all(int rows, int columns, const int32_t* left, int left_stride, const int32_t* right, int right_stride,
-                  int depth, float* out, int out_stride) {
+// out [rows, columns] += left [rows, depth] * right [depth, columns]; columns is a multiple of 16, depth of STEP.
+template <class Kind, bool FRESH>
+void multiply_all(int rows, int columns, const int32_t* left, int left_stride, const int32_t* right,
+                  int right_stride, int depth, float* out, int out_stride) {
     int c = 0;
     for (; c + 16 * WIDE <= columns; c += 16 * WIDE)
-        multiply_rows<Kind, WIDE>(rows, left, left_stride, right + c, right_stride, depth, out + c, out_stride);
+        multiply_rows<Kind, FRESH, WIDE>(rows, left, left_stride, right + c, right_stride, depth, out + c, out_stride);
     if (WIDE > 2 && c + 32 <= columns) {
-        multiply_rows<Kind, 2>(rows, left, left_stride, right + c, right_stride, depth, out + c, out_stride);
+        multiply_rows<Kind, FRESH, 2>(rows, left, left_stride, right + c, right_stride, depth, out + c, out_stride);
         c += 32;
     }
     if (c < columns)
-        multiply_rows<Kind, 1>(rows, left, left_stride, right + c, right_stride, depth, out + c, out_stride);
+        multiply_rows<Kind, FRESH, 1>(rows, left, left_stride, right + c, right_stride, depth, out + c, out_stride);
 }
+
+#ifdef HOGWILD_AMX
+template <bool FRESH>
+void multiply_all_by_amx(Matrices& matrices, int rows, int columns, const int32_t* left, int left_stride,
+                         const int32_t* right, int right_stride, int depth, float* out, int out_stride) {
+    for (int row = 0; row < rows; row += 2 * SIDE) {
+        const bool lower = rows - row > SIDE;
+        lower ? matrices.shape(SIDE, std::min(SIDE, rows - row - SIDE)) : matrices.shape(rows - row);
+        const Side from{(char*)(left + int64_t(row) * left_stride), left_stride * 4, 64, left_stride * 4 * SIDE};
+        for (int c = 0; c < columns; c += 32) {
+            const bool second = c + 16 < columns;
+            const Side by{(char*)(right + c), right_stride * 4, right_stride * 4 * SIDE, 64};
+            const Side to{(char*)(out + int64_t(row) * out_stride + c), out_stride * 4, 64, out_stride * 4 * SIDE};
+            if (lower && second) multiply_matrices<true, true, FRESH>(from, by, depth / SIDE, to);
+            else if (lower) multiply_matrices<true, false, FRESH>(from, by, depth / SIDE, to);
+            else if (second) multiply_matrices<false, true, FRESH>(from, by, depth / SIDE, to);
+            else multiply_matrices<false, false, FRESH>(from, by, depth / SIDE, to);
+        }
+    }
+}
+#endif
 
 }  // namespace
