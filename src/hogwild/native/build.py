@@ -34,7 +34,7 @@ BASELINE = ("-march=x86-64",)
 
 AVX512 = ("-march=x86-64-v4", "-mavx512bf16", "-mavx512vnni", "-mavx512vbmi", "-mprefer-vector-width=512")
 INSTRUCTIONS = {
-    "amx": (*AVX512, "-DHOGWILD_AVX512", "-mamx-tile", "-mamx-bf16"),
+    "amx": (*AVX512, "-DHOGWILD_AVX512", "-mamx-tile", "-mamx-bf16", "-mamx-int8"),
     "avx512": AVX512,
     "avx2": ("-march=x86-64-v3",),
 }

@@ -7,14 +7,15 @@
 #include <type_traits>
 
 #include "arena.hpp"
+#include "matrices.hpp"
 
-#ifdef HOGWILD_AVX512
+#if defined(HOGWILD_AMX)
+#include "dots_amx.hpp"
+#include "linear_amx.hpp"
+#elif defined(HOGWILD_AVX512)
 #include "dots_avx512.hpp"
 #else
 #include "dots_avx2.hpp"
-#endif
-#ifdef HOGWILD_AMX
-#include "linear_amx.hpp"
 #endif
 
 namespace {
@@ -33,15 +34,24 @@ void quantise_group(const Row& row, int64_t at, int64_t length, bool four, int8_
     else *offset = -128 * sum;
 }
 
+template <int R, bool FOUR>
+__attribute__((always_inline)) inline void dot_whole_numbers(Matrices& matrices, const uint8_t* w, const Inputs& in,
+                                                             int64_t row, Sums& sum) {
+#ifdef HOGWILD_AMX
+    if constexpr (R >= (FOUR ? LEAST_INT4 : LEAST_INT8)) return dot_quantised_by_amx<R, FOUR>(matrices, w, in, row, sum);
+#endif
+    dot_quantised<R, FOUR>(w, in, row, sum);
+}
+
 template <int R>
-void rows_of_panel(const Call& call, const Inputs& in, int64_t panel, int64_t row) {
+void rows_of_panel(const Call& call, const Inputs& in, Matrices& matrices, int64_t panel, int64_t row) {
     Sums sum;
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) sum[r][0] = sum[r][1] = all(0.f);
     const uint8_t* w = call.w + panel * panel_bytes(call.format, call.inputs);
     if (call.format == BF16) dot_bf16<R>(w, in, row, sum);
-    else if (call.format == INT8) dot_quantised<R, false>(w, in, row, sum);
-    else dot_quantised<R, true>(w, in, row, sum);
+    else if (call.format == INT8) dot_whole_numbers<R, false>(matrices, w, in, row, sum);
+    else dot_whole_numbers<R, true>(matrices, w, in, row, sum);
 #pragma GCC unroll 2
     for (int h = 0; h < 2; h++) {
         int64_t n = panel * PANEL + h * 16;
@@ -57,17 +67,17 @@ void rows_of_panel(const Call& call, const Inputs& in, int64_t panel, int64_t ro
     }
 }
 
-void panel_of_call(const Call& call, const Inputs& in, int64_t panel) {
+void panel_of_call(const Call& call, const Inputs& in, Matrices& matrices, int64_t panel) {
     for (int64_t row = 0; row < call.rows; row += ROWS) {
         switch (std::min<int64_t>(ROWS, call.rows - row)) {
-            case 1: rows_of_panel<1>(call, in, panel, row); break;
-            case 2: rows_of_panel<2>(call, in, panel, row); break;
-            case 3: rows_of_panel<3>(call, in, panel, row); break;
-            case 4: rows_of_panel<4>(call, in, panel, row); break;
-            case 5: rows_of_panel<5>(call, in, panel, row); break;
-            case 6: rows_of_panel<6>(call, in, panel, row); break;
-            case 7: rows_of_panel<7>(call, in, panel, row); break;
-            default: rows_of_panel<8>(call, in, panel, row);
+            case 1: rows_of_panel<1>(call, in, matrices, panel, row); break;
+            case 2: rows_of_panel<2>(call, in, matrices, panel, row); break;
+            case 3: rows_of_panel<3>(call, in, matrices, panel, row); break;
+            case 4: rows_of_panel<4>(call, in, matrices, panel, row); break;
+            case 5: rows_of_panel<5>(call, in, matrices, panel, row); break;
+            case 6: rows_of_panel<6>(call, in, matrices, panel, row); break;
+            case 7: rows_of_panel<7>(call, in, matrices, panel, row); break;
+            default: rows_of_panel<8>(call, in, matrices, panel, row);
         }
     }
 }
@@ -99,6 +109,7 @@ EXPORT void hogwild_linear(int format, const void* x, int x_wide, int64_t rows, 
     }
 #pragma omp parallel num_threads(threads)
     {
+        Matrices matrices;
         if (units && format == BF16) {
 #pragma omp for
             for (int64_t u = 0; u < units; u++)
@@ -113,6 +124,6 @@ EXPORT void hogwild_linear(int format, const void* x, int x_wide, int64_t rows, 
 // Runs of neighbouring panels, shorter towards the end: memory likes long ones, but where another program takes a core
 // for a while, nobody must wait for it (measured on such a machine: 39 ms a pass in place of 54 to 67).
 #pragma omp for schedule(guided, 2) nowait
-        for (int64_t p = 0; p < panels; p++) panel_of_call(call, in, p);
+        for (int64_t p = 0; p < panels; p++) panel_of_call(call, in, matrices, p);
     }
 }

@@ -9,29 +9,38 @@
 
 namespace {
 
+#ifndef HOGWILD_AMX
+struct Matrices {};
+#else
+
 constexpr int SIDE = 16;  // rows of a register
 
 // Registers 0 and 1 hold the sums of the upper rows and 2 columns, 2 and 3 those of the lower ones; 4 and 5 the left sides
 // of the upper and the lower rows, 6 and 7 the right sides of the columns. They are of no other shape in between: telling
 // the processor another empties them and takes its time.
 class Matrices {
-    int upper = 0, lower = 0;
+    int upper = 0, lower = 0, bytes = 0;
+
+    void shape(int upper_rows, int lower_rows, int left_bytes) {
+        if (upper_rows == upper && lower_rows == lower && left_bytes == bytes) return;
+        struct {
+            uint8_t palette = 1, start_row = 0, reserved[14] = {};
+            uint16_t row_bytes[16] = {64, 64, 64, 64, 0, 0, 64, 64};
+            uint8_t rows[16] = {};
+        } config;
+        const int rows[8] = {upper_rows, upper_rows, lower_rows,     lower_rows,
+                             upper_rows, lower_rows, left_bytes / 4, left_bytes / 4};
+        for (int i = 0; i < 8; ++i) config.rows[i] = uint8_t(rows[i]);
+        config.row_bytes[4] = config.row_bytes[5] = uint16_t(left_bytes);
+        _tile_loadconfig(&config);
+        upper = upper_rows, lower = lower_rows, bytes = left_bytes;
+    }
 
   public:
     ~Matrices() { _tile_release(); }  // what is in use is saved at every switch to another thread
 
-    void shape(int upper_rows, int lower_rows = SIDE) {
-        if (upper_rows == upper && lower_rows == lower) return;
-        struct {
-            uint8_t palette = 1, start_row = 0, reserved[14] = {};
-            uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-            uint8_t rows[16] = {};
-        } config;
-        const int rows[8] = {upper_rows, upper_rows, lower_rows, lower_rows, upper_rows, lower_rows, SIDE, SIDE};
-        for (int i = 0; i < 8; ++i) config.rows[i] = uint8_t(rows[i]);
-        _tile_loadconfig(&config);
-        upper = upper_rows, lower = lower_rows;
-    }
+    void shape(int upper_rows, int lower_rows = SIDE) { shape(upper_rows, lower_rows, 64); }
+    void shape_bytes(int rows, int left_bytes) { shape(rows, rows, left_bytes); }
 };
 
 struct Side {  // where a run of products finds one of its sides, or leaves its sums; strides in bytes
@@ -68,5 +77,7 @@ __attribute__((always_inline)) inline void multiply_matrices(Side left, Side rig
     if (LOWER) _tile_stored(2, sums.at + sums.other, sums.row);
     if (LOWER && SECOND) _tile_stored(3, sums.at + sums.other + sums.next, sums.row);
 }
+
+#endif
 
 }  // namespace

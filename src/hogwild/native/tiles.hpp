@@ -12,15 +12,9 @@
 #include <type_traits>
 
 #include "lanes.hpp"
-#ifdef HOGWILD_AMX
 #include "matrices.hpp"
-#endif
 
 namespace {
-
-#ifndef HOGWILD_AMX
-struct Matrices {};
-#endif
 
 constexpr int TILE = 64;  // slots of a tile, four vectors
 constexpr int ROWS = 6;   // rows that are kept in registers at a time
