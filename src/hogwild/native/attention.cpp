@@ -14,7 +14,7 @@
 
 namespace {
 
-constexpr int TILE_ROWS = 96;  // rows (tokens times query heads) that go over a tile while it is open
+constexpr int TILE_ROWS = 192;  // rows (tokens times query heads) that go over a tile while it is open
 constexpr float NEVER = -INFINITY;
 
 struct Span {  // mirrors hogwild.attention.fused
@@ -70,7 +70,8 @@ struct Gathering {
     const Tensors& at;
     Matrices& matrices;
     const int group, key_words, value_wide, kv_head, first, last, rows;  // tokens first to last
-    float *high, *sum, *mixed;                                           // [rows], [rows], [rows, value_wide]
+    float *high, *mixed;                                                 // [rows], [rows, value_wide]
+    float* sums;                                                         // [rows, 16], which add up to a row's sum
     int32_t *queries, *keys, *values, *weights;                          // [rows, key_words] and so on
     float* scores;                                                       // [rows, TILE]
     Held *plain_keys, *plain_values;                                     // of an int8 tile
@@ -79,7 +80,7 @@ struct Gathering {
 
     void start() {
         std::fill(high, high + rows, NEVER);
-        std::fill(sum, sum + rows, 0.f);
+        std::fill(sums, sums + rows * 16, 0.f);
         std::fill(mixed, mixed + int64_t(rows) * value_wide, 0.f);
     }
 
@@ -124,38 +125,54 @@ struct Gathering {
         }
     }
 
-    // One row's scores become weights; what it has gathered so far shrinks when its maximum grows.
-    void weigh(int row, const Tile& tile, int low, int high_offset) {
-        float* s = scores + row * TILE;
+    // Which slots of a tile a token sees, as bits.
+    static uint64_t seen(const Tile& tile, int low, int high_offset) {
         const int from = std::max<int64_t>(low - tile.offset, 0);
         const int to = std::min<int64_t>(high_offset - tile.offset, tile.count);
-        const uint64_t ones = ~0ull;
-        const uint64_t seen = from >= to ? 0 : (ones << from) & (to >= 64 ? ones : (1ull << to) - 1);
+        return from >= to ? 0 : (~0ull << from) & (to >= 64 ? ~0ull : (1ull << to) - 1);
+    }
+
+    // One row's scores, in units of log(2), become weights; what it has gathered so far shrinks when its maximum grows.
+    template <bool ALL>
+    void weigh(int row, uint64_t seen) {
+        const float* s = scores + row * TILE;
+        const Floats scale = all(layer.scale * LOG2_E);
         Floats x[4], best = all(NEVER);
         for (int i = 0; i < 4; ++i) {
-            x[i] = load(s + 16 * i) * all(layer.scale);
-            if (layer.softcap != 0.f) x[i] = tangent(x[i] / all(layer.softcap)) * all(layer.softcap);
-            best = larger(best, select(seen >> 16 * i, x[i], all(NEVER)));
+            if (layer.softcap == 0.f) x[i] = load(s + 16 * i) * scale;
+            else x[i] = tangent(load(s + 16 * i) * all(layer.scale / layer.softcap)) * all(layer.softcap * LOG2_E);
+            best = larger(best, ALL ? x[i] : select(seen >> 16 * i, x[i], all(NEVER)));
         }
+        if (any_above(best, all(high[row]))) grow(row, largest_of(best));
         Held* p = (Held*)(weights + row * (TILE / Kind::PER_WORD));
-        const float before = high[row], now = std::max(before, largest_of(best));
-        if (seen == 0 || now == NEVER) {
+        const float now = high[row];
+        if (now == NEVER) {
             std::memset(p, 0, TILE * sizeof(Held));
             return;
         }
-        Floats total = all(0.f);
+        Floats total = load(sums + row * 16);
         for (int i = 0; i < 4; ++i) {
-            const Floats e = select(seen >> 16 * i, exponential(x[i] - all(now)), all(0.f));
+            Floats e = two_to_the(x[i] - all(now));
+            if (!ALL) e = select(seen >> 16 * i, e, all(0.f));
             total = total + e;
             store(e, p + 16 * i);
         }
-        const float shrink = before == NEVER ? 0.f : std::exp(before - now);
-        sum[row] = sum[row] * shrink + sum_of(total);
+        store(total, sums + row * 16);
+    }
+
+    void grow(int row, float now) {
+        const float before = high[row];
         high[row] = now;
-        if (shrink != 1.f && before != NEVER) {
-            float* m = mixed + int64_t(row) * value_wide;
-            for (int d = 0; d < value_wide; d += 16) store(load(m + d) * all(shrink), m + d);
-        }
+        if (before == NEVER) return;
+        const Floats shrink = all(std::exp2(before - now));
+        store(load(sums + row * 16) * shrink, sums + row * 16);
+        float* m = mixed + int64_t(row) * value_wide;
+        for (int d = 0; d < value_wide; d += 16) store(load(m + d) * shrink, m + d);
+    }
+
+    void weigh_rows(int token, uint64_t seen) {
+        for (int row = (token - first) * group; row < (token - first + 1) * group; ++row)
+            seen == ~0ull ? weigh<true>(row, seen) : weigh<false>(row, seen);
     }
 
     template <bool FRESH, class... Rest>
@@ -183,7 +200,7 @@ struct Gathering {
                        scores + row * TILE, TILE);
         for (int token = begin; token < end; ++token) {
             const int64_t p = tile.pair + token - tile.first_token;
-            for (int g = 0; g < group; ++g) weigh((token - first) * group + g, tile, pass.low[p], pass.high[p]);
+            weigh_rows(token, seen(tile, pass.low[p], pass.high[p]));
         }
         multiply<false>(count, value_wide, weights + row * depth, depth, values, value_wide, words<Kind>(tile.count),
                         mixed + int64_t(row) * value_wide, value_wide);
@@ -195,11 +212,12 @@ template <class Kind>
 void finish(const Layer& layer, const Tensors& at, int head, int token, const float* const* parts, int splits, int row,
             int rows, int value_wide, float* shares) {
     // A part is: highest [rows], sums [rows], up to a whole vector, mixed [rows, value_wide].
-    float best = layer.sinks ? layer.sinks[head] : NEVER, total = 0.f;
+    const float sink = layer.sinks ? layer.sinks[head] * LOG2_E : NEVER;
+    float best = sink, total = 0.f;
     for (int s = 0; s < splits; ++s) best = std::max(best, parts[s][row]);
-    if (layer.sinks) total = std::exp(layer.sinks[head] - best);
+    if (layer.sinks) total = std::exp2(sink - best);
     for (int s = 0; s < splits; ++s) {
-        shares[s] = parts[s][row] == NEVER ? 0.f : std::exp(parts[s][row] - best);
+        shares[s] = parts[s][row] == NEVER ? 0.f : std::exp2(parts[s][row] - best);
         total += parts[s][rows + row] * shares[s];
     }
     auto* out = (typename Kind::Number*)at.out + (int64_t(token) * layer.heads + head) * layer.value_dim;
@@ -242,11 +260,11 @@ void attend(const Layer& layer, const Pass& pass, const Tensors& at, int threads
         for (int item = 0; item < runs * heads * splits; ++item) {
             const int split = item % splits, head = item / splits % heads, first = item / splits / heads * run;
             const int last = std::min(first + run, tokens), here = (last - first) * group;
-            arena.reserve(4 * (size_t(rows) * (key_words + TILE * 2) + (key_words + 16) * TILE + TILE * value_wide +
+            arena.reserve(4 * (size_t(rows) * (key_words + TILE * 2 + 16) + (key_words + 16) * TILE + TILE * value_wide +
                                TILE * (layer.key_dim + value_wide) + 2 * layer.key_dim) + 4096);
             float* mine = parts + item * part;
             Gathering<Kind> it{layer, pass, at, matrices, group, key_words, value_wide, head, first, last, here,
-                               mine, mine + rows, mine + padded(2 * rows),
+                               mine, mine + padded(2 * rows), arena.take<float>(size_t(rows) * 16),
                                arena.take<int32_t>(size_t(rows) * key_words), arena.take<int32_t>(key_words * TILE),
                                arena.take<int32_t>(TILE / Kind::PER_WORD * value_wide),
                                arena.take<int32_t>(size_t(rows) * TILE / Kind::PER_WORD),
@@ -254,6 +272,7 @@ void attend(const Layer& layer, const Pass& pass, const Tensors& at, int threads
                                arena.take<Held>(TILE * layer.value_dim), arena.take<float>(2 * layer.key_dim)};
             it.start();
             for (int t = border[split]; t < border[split + 1]; ++t) it.read(tiles[t]);
+            for (int row = 0; row < here; ++row) mine[rows + row] = sum_of(load(it.sums + row * 16));
         }
 #pragma omp for schedule(static)
         for (int unit = 0; unit < runs * heads; ++unit) {

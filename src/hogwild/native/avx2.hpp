@@ -133,6 +133,10 @@ inline Floats select(uint64_t lanes, Floats x, Floats otherwise) {
     return {_mm256_blendv_ps(otherwise.a, x.a, _mm256_castsi256_ps(a)),
             _mm256_blendv_ps(otherwise.b, x.b, _mm256_castsi256_ps(b))};
 }
+inline bool any_above(Floats x, Floats y) {
+    const __m256 a = _mm256_cmp_ps(x.a, y.a, _CMP_GT_OQ), b = _mm256_cmp_ps(x.b, y.b, _CMP_GT_OQ);
+    return _mm256_movemask_ps(_mm256_or_ps(a, b)) != 0;
+}
 inline bool any_nan(Floats x, Floats y) {
     const __m256 a = _mm256_cmp_ps(x.a, y.a, _CMP_UNORD_Q), b = _mm256_cmp_ps(x.b, y.b, _CMP_UNORD_Q);
     return _mm256_movemask_ps(_mm256_or_ps(a, b)) != 0;

@@ -67,6 +67,7 @@ inline Floats times_two_to_the(Floats x, Floats n) { return {_mm512_scalef_ps(x.
 inline Floats select(uint64_t lanes, Floats x, Floats otherwise) {
     return {_mm512_mask_mov_ps(otherwise.v, __mmask16(lanes), x.v)};
 }
+inline bool any_above(Floats x, Floats y) { return _mm512_cmp_ps_mask(x.v, y.v, _CMP_GT_OQ) != 0; }
 inline bool any_nan(Floats x, Floats y) { return _mm512_cmp_ps_mask(x.v, y.v, _CMP_UNORD_Q) != 0; }
 inline float largest_of(Floats x) { return _mm512_reduce_max_ps(x.v); }
 inline float smallest_of(Floats x) { return _mm512_reduce_min_ps(x.v); }

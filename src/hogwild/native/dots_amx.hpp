@@ -29,6 +29,7 @@ inline void open_groups(const uint8_t* w, int64_t groups, uint8_t* to) {
 
 // The dots [rows, 32] of a group.
 __attribute__((always_inline)) inline void dots_of_group(const uint8_t* w, const int8_t* x, int64_t stride, int32_t* dots) {
+    all_is_written();
     _tile_zero(0);
     _tile_zero(1);
     _tile_loadd(4, x, stride);

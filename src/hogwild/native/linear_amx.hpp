@@ -16,13 +16,23 @@ namespace {
 
 constexpr int64_t INPUTS = 32;       // of one product
 constexpr int64_t AT_ONCE = 8;       // products of a block of inputs: 16 KB of a panel
-constexpr int64_t MOST_PANELS = 4;   // that take turns
+constexpr int64_t MOST_PANELS = 8;   // that take turns
 constexpr int64_t MOST_ROWS = 512;   // that do
 constexpr int64_t STEP_BYTES = INPUTS * PANEL * 2;
 
 struct Lefts {  // x [steps, height, 32] for each 16 rows; the last of them may lack some
     bf16* at;
     int64_t steps, height;
+
+    void fill(const Call& call, int64_t row) const {
+        bf16* to = side(row, 0);
+        int64_t k = 0;
+        if (!call.x_wide)
+            for (const bf16* x = (const bf16*)call.x + row * call.inputs; k + INPUTS <= call.inputs; k += INPUTS, to += height * INPUTS)
+                std::memcpy(to, x + k, INPUTS * sizeof(bf16));
+        for (const Row x(call.x, call.x_wide, row, call.inputs); k < call.inputs; k += INPUTS, to += height * INPUTS)
+            for (int64_t half = 0; half < INPUTS; half += 16) store(x.sixteen(k + half, call.inputs), to + half);
+    }
 
     bf16* side(int64_t row, int64_t step) const {
         return at + (row / SIDE * steps + step) * height * INPUTS + row % SIDE * INPUTS;
@@ -37,40 +47,43 @@ class PanelsByAmx {
 
     float* sums_of(int64_t panel, int64_t row) const { return sums + (panel * MOST_ROWS + row) * PANEL; }
 
-    // The products from `step` on, `steps` of them, for a panel and all rows; w: the panel's right sides of them.
+    // The products of a panel with 32 rows or fewer, from `step` on; w: the panel's right sides of them.
     template <bool FRESH>
-    void multiply(int64_t panel, const uint8_t* w, int64_t first_row, int64_t rows, int64_t step, int64_t steps) const {
+    void multiply(int64_t panel, const uint8_t* w, int64_t row, int64_t rows, int64_t step, int64_t steps) const {
         const Side right{(char*)w, PANEL * 4, STEP_BYTES, 64};
-        for (int64_t row = 0; row < rows; row += 2 * SIDE) {
-            const int64_t lower = rows - row - SIDE;
-            const Side left{(char*)lefts.side(first_row + row, step), INPUTS * 2, lefts.height * INPUTS * 2,
-                            lefts.steps * lefts.height * INPUTS * 2};
-            const Side out{(char*)sums_of(panel, row), PANEL * 4, 64, SIDE * PANEL * 4};
-            if (lower > 0) {
-                matrices.shape(SIDE, int(std::min<int64_t>(SIDE, lower)));
-                multiply_matrices<true, true, FRESH>(left, right, steps, out);
-            } else {
-                matrices.shape(int(rows - row));
-                multiply_matrices<false, true, FRESH>(left, right, steps, out);
-            }
+        const Side left{(char*)lefts.side(row, step), INPUTS * 2, lefts.height * INPUTS * 2,
+                        lefts.steps * lefts.height * INPUTS * 2};
+        const Side out{(char*)sums_of(panel, row % MOST_ROWS), PANEL * 4, 64, SIDE * PANEL * 4};
+        if (rows > SIDE) {
+            matrices.shape(SIDE, int(rows - SIDE));
+            multiply_matrices<true, true, FRESH>(left, right, steps, out);
+        } else {
+            matrices.shape(int(rows));
+            multiply_matrices<false, true, FRESH>(left, right, steps, out);
         }
     }
 
-    void block(int64_t panel, const uint8_t* w, int64_t first_row, int64_t rows, int64_t step, int64_t steps) const {
-        if (step == 0) multiply<true>(panel, w, first_row, rows, step, steps);
-        else multiply<false>(panel, w, first_row, rows, step, steps);
+    // The same for all rows and some panels: those have their share of each step one after another, `bytes` apart.
+    void block(int64_t panels, const uint8_t* w, int64_t bytes, int64_t first_row, int64_t last_row, int64_t step,
+               int64_t steps) const {
+        for (int64_t row = first_row; row < last_row; row += 2 * SIDE)
+            for (int64_t p = 0; p < panels; p++) {
+                const int64_t rows = std::min<int64_t>(2 * SIDE, last_row - row);
+                if (step == 0) multiply<true>(p, w + p * bytes, row, rows, step, steps);
+                else multiply<false>(p, w + p * bytes, row, rows, step, steps);
+            }
     }
 
-    void finish(int64_t panel, int64_t outputs_from, int64_t first_row, int64_t rows) const {
-        for (int64_t half = 0; half < PANEL; half += 16) {
-            const int64_t n = outputs_from + half, count = call.outputs - n;
-            const Floats bias = call.bias ? load(call.bias + n, count) : all(0.f);
-            for (int64_t row = 0; row < rows; row++) {
-                const Floats value = load(sums_of(panel, row) + half) + bias;
-                const int64_t at = (first_row + row) * call.outputs + n;
-                if (call.y_wide) store(value, (float*)call.y + at, count);
-                else store(value, (bf16*)call.y + at, count);
-            }
+    template <class Number>
+    void finish(Number* y, int64_t first, int64_t panels, int64_t first_row, int64_t last_row) const {
+        for (int64_t row = first_row; row < last_row; row++) {
+            const float* from = sums_of(0, row - first_row);
+            for (int64_t n = first * PANEL; n < (first + panels) * PANEL; n += PANEL, from += MOST_ROWS * PANEL)
+                for (int64_t half = 0; half < PANEL; half += 16) {
+                    const int64_t count = call.outputs - n - half;
+                    const Floats bias = call.bias ? load(call.bias + n + half, count) : all(0.f);
+                    store(load(from + half) + bias, y + row * call.outputs + n + half, count);
+                }
         }
     }
 
@@ -79,22 +92,21 @@ class PanelsByAmx {
         : call(call), lefts(lefts), matrices(matrices), sums(sums) {}
 
     void run(int64_t first, int64_t last) const {
-        const int64_t bytes = panel_bytes(BF16, call.inputs), whole = call.inputs / INPUTS;
-        for (int64_t first_row = 0; first_row < call.rows; first_row += MOST_ROWS) {
-            const int64_t rows = std::min(MOST_ROWS, call.rows - first_row);
-            const int64_t at_once = rows <= 2 * SIDE ? std::max<int64_t>(1, whole) : AT_ONCE;
+        const int64_t bytes = panel_bytes(BF16, call.inputs), whole = call.inputs / INPUTS, panels = last - first;
+        const uint8_t* w = call.w + first * bytes;
+        for (int64_t row = 0; row < call.rows; row += MOST_ROWS) {
+            const int64_t last_row = std::min(call.rows, row + MOST_ROWS);
+            const int64_t at_once = call.rows <= 2 * SIDE ? std::max<int64_t>(1, whole) : AT_ONCE;
             for (int64_t step = 0; step < whole; step += at_once)
-                for (int64_t p = first; p < last; p++)
-                    block(p - first, call.w + p * bytes + step * STEP_BYTES, first_row, rows, step,
-                          std::min(at_once, whole - step));
-            for (int64_t p = first; p < last; p++) {
-                if (call.inputs % INPUTS) {  // behind them lies what is not theirs
-                    alignas(64) uint8_t rest[STEP_BYTES] = {};
-                    std::memcpy(rest, call.w + p * bytes + whole * STEP_BYTES, bytes - whole * STEP_BYTES);
-                    block(p - first, rest, first_row, rows, whole, 1);
-                }
-                finish(p - first, p * PANEL, first_row, rows);
+                block(panels, w + step * STEP_BYTES, bytes, row, last_row, step, std::min(at_once, whole - step));
+            if (call.inputs % INPUTS) {  // behind them lies what is not theirs
+                alignas(64) uint8_t rest[MOST_PANELS][STEP_BYTES] = {};
+                for (int64_t p = 0; p < panels; p++)
+                    std::memcpy(rest[p], w + p * bytes + whole * STEP_BYTES, bytes - whole * STEP_BYTES);
+                block(panels, rest[0], STEP_BYTES, row, last_row, whole, 1);
             }
+            if (call.y_wide) finish((float*)call.y, first, panels, row, last_row);
+            else finish((bf16*)call.y, first, panels, row, last_row);
         }
     }
 };
@@ -113,9 +125,7 @@ void linear_by_amx(const Call& call, int threads) {
         own.reserve(MOST_PANELS * MOST_ROWS * PANEL * sizeof(float));
 #pragma omp for
         for (int64_t row = 0; row < call.rows; row++)
-            for (int64_t k = 0; k < steps * INPUTS; k += 16)
-                store(Row(call.x, call.x_wide, row, call.inputs).sixteen(k, call.inputs),
-                      lefts.side(row, k / INPUTS) + k % INPUTS);
+            lefts.fill(call, row);
         Matrices matrices;
         const PanelsByAmx some(call, lefts, matrices, own.take<float>(turn * MOST_ROWS * PANEL));
 #pragma omp for schedule(guided, 2) nowait

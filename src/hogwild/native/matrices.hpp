@@ -15,6 +15,9 @@ struct Matrices {};
 
 constexpr int SIDE = 16;  // rows of a register
 
+// What was written must lie in memory by now: some compilers do not know that the instructions for matrices read it.
+inline void all_is_written() { asm volatile("" ::: "memory"); }
+
 // Registers 0 and 1 hold the sums of the upper rows and 2 columns, 2 and 3 those of the lower ones; 4 and 5 the left sides
 // of the upper and the lower rows, 6 and 7 the right sides of the columns. They are of no other shape in between: telling
 // the processor another empties them and takes its time.
@@ -32,6 +35,7 @@ class Matrices {
                              upper_rows, lower_rows, left_bytes / 4, left_bytes / 4};
         for (int i = 0; i < 8; ++i) config.rows[i] = uint8_t(rows[i]);
         config.row_bytes[4] = config.row_bytes[5] = uint16_t(left_bytes);
+        all_is_written();
         _tile_loadconfig(&config);
         upper = upper_rows, lower = lower_rows, bytes = left_bytes;
     }
@@ -51,6 +55,7 @@ struct Side {  // where a run of products finds one of its sides, or leaves its 
 // The sums of `steps` products, for LOWER: also of the lower rows, SECOND: also of the second columns; FRESH: from zero.
 template <bool LOWER, bool SECOND, bool FRESH>
 __attribute__((always_inline)) inline void multiply_matrices(Side left, Side right, int64_t steps, Side sums) {
+    all_is_written();
     if (FRESH) {
         _tile_zero(0);
         if (SECOND) _tile_zero(1);
