@@ -20,22 +20,24 @@ constexpr int64_t MOST_PANELS = 8;   // that take turns
 constexpr int64_t MOST_ROWS = 512;   // that do
 constexpr int64_t STEP_BYTES = INPUTS * PANEL * 2;
 
-struct Lefts {  // x [steps, height, 32] for each 16 rows; the last of them may lack some
+struct Lefts {  // x [steps, blocks, height, 32]: left sides of `height` rows; the last block may lack some
     bf16* at;
-    int64_t steps, height;
+    int64_t blocks, height;
+
+    int64_t next() const { return blocks * height * INPUTS; }  // numbers of x from one step to the next
 
     void fill(const Call& call, int64_t row) const {
         bf16* to = side(row, 0);
         int64_t k = 0;
         if (!call.x_wide)
-            for (const bf16* x = (const bf16*)call.x + row * call.inputs; k + INPUTS <= call.inputs; k += INPUTS, to += height * INPUTS)
+            for (const bf16* x = (const bf16*)call.x + row * call.inputs; k + INPUTS <= call.inputs; k += INPUTS, to += next())
                 std::memcpy(to, x + k, INPUTS * sizeof(bf16));
-        for (const Row x(call.x, call.x_wide, row, call.inputs); k < call.inputs; k += INPUTS, to += height * INPUTS)
+        for (const Row x(call.x, call.x_wide, row, call.inputs); k < call.inputs; k += INPUTS, to += next())
             for (int64_t half = 0; half < INPUTS; half += 16) store(x.sixteen(k + half, call.inputs), to + half);
     }
 
     bf16* side(int64_t row, int64_t step) const {
-        return at + (row / SIDE * steps + step) * height * INPUTS + row % SIDE * INPUTS;
+        return at + step * next() + (row / SIDE * height + row % SIDE) * INPUTS;
     }
 };
 
@@ -43,7 +45,8 @@ class PanelsByAmx {
     const Call& call;
     const Lefts& lefts;
     Matrices& matrices;
-    float* sums;  // [panels, rows up to a whole register, 32]
+    float* sums;  // [panels, MOST_ROWS, 32]
+    const int64_t first, panels;
 
     float* sums_of(int64_t panel, int64_t row) const { return sums + (panel * MOST_ROWS + row) * PANEL; }
 
@@ -51,8 +54,7 @@ class PanelsByAmx {
     template <bool FRESH>
     void multiply(int64_t panel, const uint8_t* w, int64_t row, int64_t rows, int64_t step, int64_t steps) const {
         const Side right{(char*)w, PANEL * 4, STEP_BYTES, 64};
-        const Side left{(char*)lefts.side(row, step), INPUTS * 2, lefts.height * INPUTS * 2,
-                        lefts.steps * lefts.height * INPUTS * 2};
+        const Side left{(char*)lefts.side(row, step), INPUTS * 2, lefts.next() * 2, lefts.height * INPUTS * 2};
         const Side out{(char*)sums_of(panel, row % MOST_ROWS), PANEL * 4, 64, SIDE * PANEL * 4};
         if (rows > SIDE) {
             matrices.shape(SIDE, int(rows - SIDE));
@@ -63,50 +65,48 @@ class PanelsByAmx {
         }
     }
 
-    // The same for all rows and some panels: those have their share of each step one after another, `bytes` apart.
-    void block(int64_t panels, const uint8_t* w, int64_t bytes, int64_t first_row, int64_t last_row, int64_t step,
-               int64_t steps) const {
+    template <class Number>
+    void finish(Number* y, int64_t panel, int64_t row, int64_t rows) const {
+        for (int64_t half = 0; half < PANEL; half += 16) {
+            const int64_t n = (first + panel) * PANEL + half, count = call.outputs - n;
+            const Floats bias = call.bias ? load(call.bias + n, count) : all(0.f);
+            const float* from = sums_of(panel, row % MOST_ROWS) + half;
+            for (int64_t r = 0; r < rows; r++) store(load(from + r * PANEL) + bias, y + (row + r) * call.outputs + n, count);
+        }
+    }
+
+    // The same for all rows and all panels: those have their share of each step one after another, `bytes` apart.
+    void block(const uint8_t* w, int64_t bytes, int64_t first_row, int64_t last_row, int64_t step, int64_t steps) const {
+        const bool last = step + steps == (call.inputs + INPUTS - 1) / INPUTS;
         for (int64_t row = first_row; row < last_row; row += 2 * SIDE)
             for (int64_t p = 0; p < panels; p++) {
                 const int64_t rows = std::min<int64_t>(2 * SIDE, last_row - row);
                 if (step == 0) multiply<true>(p, w + p * bytes, row, rows, step, steps);
                 else multiply<false>(p, w + p * bytes, row, rows, step, steps);
+                if (!last) continue;
+                if (call.y_wide) finish((float*)call.y, p, row, rows);
+                else finish((bf16*)call.y, p, row, rows);
             }
     }
 
-    template <class Number>
-    void finish(Number* y, int64_t first, int64_t panels, int64_t first_row, int64_t last_row) const {
-        for (int64_t row = first_row; row < last_row; row++) {
-            const float* from = sums_of(0, row - first_row);
-            for (int64_t n = first * PANEL; n < (first + panels) * PANEL; n += PANEL, from += MOST_ROWS * PANEL)
-                for (int64_t half = 0; half < PANEL; half += 16) {
-                    const int64_t count = call.outputs - n - half;
-                    const Floats bias = call.bias ? load(call.bias + n + half, count) : all(0.f);
-                    store(load(from + half) + bias, y + row * call.outputs + n + half, count);
-                }
-        }
-    }
-
   public:
-    PanelsByAmx(const Call& call, const Lefts& lefts, Matrices& matrices, float* sums)
-        : call(call), lefts(lefts), matrices(matrices), sums(sums) {}
+    PanelsByAmx(const Call& call, const Lefts& lefts, Matrices& matrices, float* sums, int64_t first, int64_t last)
+        : call(call), lefts(lefts), matrices(matrices), sums(sums), first(first), panels(last - first) {}
 
-    void run(int64_t first, int64_t last) const {
-        const int64_t bytes = panel_bytes(BF16, call.inputs), whole = call.inputs / INPUTS, panels = last - first;
+    void run() const {
+        const int64_t bytes = panel_bytes(BF16, call.inputs), whole = call.inputs / INPUTS;
         const uint8_t* w = call.w + first * bytes;
         for (int64_t row = 0; row < call.rows; row += MOST_ROWS) {
             const int64_t last_row = std::min(call.rows, row + MOST_ROWS);
             const int64_t at_once = call.rows <= 2 * SIDE ? std::max<int64_t>(1, whole) : AT_ONCE;
             for (int64_t step = 0; step < whole; step += at_once)
-                block(panels, w + step * STEP_BYTES, bytes, row, last_row, step, std::min(at_once, whole - step));
+                block(w + step * STEP_BYTES, bytes, row, last_row, step, std::min(at_once, whole - step));
             if (call.inputs % INPUTS) {  // behind them lies what is not theirs
                 alignas(64) uint8_t rest[MOST_PANELS][STEP_BYTES] = {};
                 for (int64_t p = 0; p < panels; p++)
                     std::memcpy(rest[p], w + p * bytes + whole * STEP_BYTES, bytes - whole * STEP_BYTES);
-                block(panels, rest[0], STEP_BYTES, row, last_row, whole, 1);
+                block(rest[0], STEP_BYTES, row, last_row, whole, 1);
             }
-            if (call.y_wide) finish((float*)call.y, first, panels, row, last_row);
-            else finish((bf16*)call.y, first, panels, row, last_row);
         }
     }
 };
@@ -118,7 +118,7 @@ void linear_by_amx(const Call& call, int threads) {
     thread_local Arena shared;
     const int64_t blocks = (call.rows + SIDE - 1) / SIDE;
     shared.reserve(blocks * steps * height * INPUTS * sizeof(bf16));
-    const Lefts lefts{shared.take<bf16>(blocks * steps * height * INPUTS), steps, height};
+    const Lefts lefts{shared.take<bf16>(blocks * steps * height * INPUTS), blocks, height};
 #pragma omp parallel num_threads(threads)
     {
         thread_local Arena own;
@@ -127,9 +127,10 @@ void linear_by_amx(const Call& call, int threads) {
         for (int64_t row = 0; row < call.rows; row++)
             lefts.fill(call, row);
         Matrices matrices;
-        const PanelsByAmx some(call, lefts, matrices, own.take<float>(turn * MOST_ROWS * PANEL));
+        float* sums = own.take<float>(turn * MOST_ROWS * PANEL);
 #pragma omp for schedule(guided, 2) nowait
-        for (int64_t t = 0; t < (panels + turn - 1) / turn; t++) some.run(t * turn, std::min(panels, (t + 1) * turn));
+        for (int64_t t = 0; t < panels; t += turn)
+            PanelsByAmx(call, lefts, matrices, sums, t, std::min(panels, t + turn)).run();
     }
 }
 
