@@ -43,7 +43,7 @@ def allowed(x: Tensor, weight: Tensor, form: str, y: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("rows", [1, 3, 8, 9, 17])
+@pytest.mark.parametrize("rows", [1, 3, 8, 9, 17, 40])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_product(form: str, shape: tuple[int, int], rows: int, dtype: torch.dtype) -> None:
     bias = torch.randn(shape[0])
@@ -58,11 +58,12 @@ def test_product(form: str, shape: tuple[int, int], rows: int, dtype: torch.dtyp
 
 @needs_kernels
 @pytest.mark.parametrize("form", FORMS)
-def test_a_row_does_not_depend_on_its_neighbours(form: str) -> None:
-    layer = PackedLinear(weights(100, 95), None, form)
-    x = inputs_of(21, 95)
+@pytest.mark.parametrize("shape", [(100, 95), (300, 544), (40, 600)], ids=str)
+def test_a_row_does_not_depend_on_its_neighbours(form: str, shape: tuple[int, int]) -> None:
+    layer = PackedLinear(weights(*shape), None, form)
+    x = inputs_of(550, shape[1])
     alone = torch.cat([layer(row[None]) for row in x])
-    for count in (2, 3, 5, 8, 13, 21):
+    for count in (2, 3, 5, 8, 13, 21, 32, 33, 70, 513, 550):
         assert torch.equal(layer(x[:count]), alone[:count])
 
 

@@ -35,7 +35,7 @@ def test_status_agrees_with_library() -> None:
 
 
 def test_only_what_there_is_can_be_chosen() -> None:
-    assert ask(HOGWILD_NATIVE="sse") == ["HOGWILD_NATIVE is 'sse': give 0, avx512 or avx2", "True"]
+    assert ask(HOGWILD_NATIVE="sse") == ["HOGWILD_NATIVE is 'sse': give 0, amx, avx512 or avx2", "True"]
 
 
 @pytest.mark.parametrize("name", build.INSTRUCTIONS)
@@ -46,15 +46,18 @@ def test_one_is_chosen(name: str) -> None:
     assert status == (f"ready, with {native.NEEDED[name]}" if library else reason)
 
 
-@pytest.mark.skipif(
-    native.instructions() != "avx512", reason="all other tests run with these kernels, or there are none"
-)
-def test_the_kernels_for_avx2_where_others_are_faster() -> None:
-    files = [str(Path(__file__).parent / f"test_{name}.py") for name in ("fused", "linear", "norms")]
+@pytest.mark.parametrize("name", build.INSTRUCTIONS)
+def test_the_other_kernels_that_this_processor_can_run(name: str) -> None:
+    library, reason = native.load(name)
+    if library is None:
+        pytest.skip(f"{name}: {reason}")
+    if name == native.instructions():
+        pytest.skip(f"{name}: all other tests run with these kernels")
+    files = [str(Path(__file__).parent / f"test_{file}.py") for file in ("fused", "linear", "norms")]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *files],
         check=False,
-        env={**os.environ, "HOGWILD_NATIVE": "avx2"},
+        env={**os.environ, "HOGWILD_NATIVE": name},
         capture_output=True,
         text=True,
     )

@@ -1,8 +1,8 @@
 """The compiled kernels, if they are there: plain C functions, called by ctypes with the addresses of tensors.
 
-Everything that uses them has a path in plain PyTorch beside it. There is a library for AVX-512 with bf16 and VNNI, and
-one for AVX2; the first that the processor can run is taken. HOGWILD_NATIVE=0 switches them off, and HOGWILD_NATIVE=avx2
-takes those for AVX2.
+Everything that uses them has a path in plain PyTorch beside it. There is a library for AMX, one for AVX-512 with bf16
+and VNNI, and one for AVX2; the first that the processor can run is taken. HOGWILD_NATIVE=0 switches them off, and
+HOGWILD_NATIVE=avx512 or avx2 takes those for fewer instructions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def _chosen() -> tuple[ctypes.CDLL | None, str]:
     if wanted == "0":
         return None, "switched off by HOGWILD_NATIVE=0"
     if wanted not in {"", "1", *build.INSTRUCTIONS}:
-        return None, f"HOGWILD_NATIVE is {wanted!r}: give 0, {' or '.join(build.INSTRUCTIONS)}"
+        *others, last = build.INSTRUCTIONS
+        return None, f"HOGWILD_NATIVE is {wanted!r}: give {', '.join(['0', *others])} or {last}"
     reason = ""
     for name in build.INSTRUCTIONS if wanted in {"", "1"} else [wanted]:
         library, reason = load(name)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 
 #include "arena.hpp"
 #include "inputs.hpp"
@@ -14,10 +15,10 @@
 
 namespace {
 
-constexpr int64_t INPUTS = 32;       // of one product
-constexpr int64_t AT_ONCE = 8;       // products of a block of inputs: 16 KB of a panel
-constexpr int64_t MOST_PANELS = 8;   // that take turns
-constexpr int64_t MOST_ROWS = 512;   // that do
+constexpr int64_t INPUTS = 32;      // of one product
+constexpr int64_t AT_ONCE = 8;      // products of a block of inputs: 16 KB of a panel
+constexpr int64_t MOST_PANELS = 8;  // that take turns
+constexpr int64_t MOST_ROWS = 512;  // for which they do
 constexpr int64_t STEP_BYTES = INPUTS * PANEL * 2;
 
 struct Lefts {  // x [steps, blocks, height, 32]: left sides of `height` rows; the last block may lack some
@@ -27,12 +28,12 @@ struct Lefts {  // x [steps, blocks, height, 32]: left sides of `height` rows; t
     int64_t next() const { return blocks * height * INPUTS; }  // numbers of x from one step to the next
 
     void fill(const Call& call, int64_t row) const {
+        const Row x(call.x, call.x_wide, row, call.inputs);
         bf16* to = side(row, 0);
         int64_t k = 0;
-        if (!call.x_wide)
-            for (const bf16* x = (const bf16*)call.x + row * call.inputs; k + INPUTS <= call.inputs; k += INPUTS, to += next())
-                std::memcpy(to, x + k, INPUTS * sizeof(bf16));
-        for (const Row x(call.x, call.x_wide, row, call.inputs); k < call.inputs; k += INPUTS, to += next())
+        if (!x.wide)
+            for (; k + INPUTS <= call.inputs; k += INPUTS, to += next()) std::memcpy(to, (const bf16*)x.numbers + k, INPUTS * 2);
+        for (; k < call.inputs; k += INPUTS, to += next())
             for (int64_t half = 0; half < INPUTS; half += 16) store(x.sixteen(k + half, call.inputs), to + half);
     }
 
@@ -65,16 +66,6 @@ class PanelsByAmx {
         }
     }
 
-    template <class Number>
-    void finish(Number* y, int64_t panel, int64_t row, int64_t rows) const {
-        for (int64_t half = 0; half < PANEL; half += 16) {
-            const int64_t n = (first + panel) * PANEL + half, count = call.outputs - n;
-            const Floats bias = call.bias ? load(call.bias + n, count) : all(0.f);
-            const float* from = sums_of(panel, row % MOST_ROWS) + half;
-            for (int64_t r = 0; r < rows; r++) store(load(from + r * PANEL) + bias, y + (row + r) * call.outputs + n, count);
-        }
-    }
-
     // The same for all rows and all panels: those have their share of each step one after another, `bytes` apart.
     void block(const uint8_t* w, int64_t bytes, int64_t first_row, int64_t last_row, int64_t step, int64_t steps) const {
         const bool last = step + steps == (call.inputs + INPUTS - 1) / INPUTS;
@@ -87,6 +78,16 @@ class PanelsByAmx {
                 if (call.y_wide) finish((float*)call.y, p, row, rows);
                 else finish((bf16*)call.y, p, row, rows);
             }
+    }
+
+    template <class Number>
+    void finish(Number* y, int64_t panel, int64_t row, int64_t rows) const {
+        for (int64_t half = 0; half < PANEL; half += 16) {
+            const int64_t n = (first + panel) * PANEL + half, count = call.outputs - n;
+            const Floats bias = call.bias ? load(call.bias + n, count) : all(0.f);
+            const float* from = sums_of(panel, row % MOST_ROWS) + half;
+            for (int64_t r = 0; r < rows; r++) store(load(from + r * PANEL) + bias, y + (row + r) * call.outputs + n, count);
+        }
     }
 
   public:
@@ -124,8 +125,7 @@ void linear_by_amx(const Call& call, int threads) {
         thread_local Arena own;
         own.reserve(MOST_PANELS * MOST_ROWS * PANEL * sizeof(float));
 #pragma omp for
-        for (int64_t row = 0; row < call.rows; row++)
-            lefts.fill(call, row);
+        for (int64_t row = 0; row < call.rows; row++) lefts.fill(call, row);
         Matrices matrices;
         float* sums = own.take<float>(turn * MOST_ROWS * PANEL);
 #pragma omp for schedule(guided, 2) nowait
