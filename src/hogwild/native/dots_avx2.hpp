@@ -14,16 +14,14 @@ constexpr int ROWS = 8;           // rows that share one reading of a panel
 constexpr int64_t STRETCH = 128;  // inputs
 constexpr int64_t AHEAD = 1024;   // bytes; less or more is up to a tenth slower, none up to a quarter
 
-using Sums = Floats[ROWS][2];
-
-inline __m256& column_of(Sums& sum, int row, int column) {
+inline __m256& column_of(Floats sum[][2], int row, int column) {
     return column % 2 ? sum[row][column / 2].b : sum[row][column / 2].a;
 }
 
 // Some columns of R rows over `inputs` of them; `w` is where the first column begins.
 template <int R, int COLUMNS>
 __attribute__((always_inline)) inline void dot_stretch(const uint8_t* w, const float* x, int64_t stride, int64_t inputs,
-                                                       Sums& all_sums, int first) {
+                                                       Floats (&all_sums)[R][2], int first) {
     const uint8_t* const next = w + STRETCH * 64 - first * 32 + first * STRETCH * 16;
     const __m256i upper = _mm256_set1_epi32(0xffff0000);
     __m256 sum[R][COLUMNS];
@@ -57,7 +55,7 @@ __attribute__((always_inline)) inline void dot_stretch(const uint8_t* w, const f
 }
 
 template <int R>
-inline void dot_bf16(const uint8_t* w, const Inputs& in, int64_t row, Sums& sum) {
+inline void dot_bf16(const uint8_t* w, const Inputs& in, int64_t row, Floats (&sum)[R][2]) {
     constexpr int columns = R <= 2 ? 4 : 2;
     const float* x = in.pairs + row * in.stride;
     for (int64_t k = 0; k < in.inputs; k += STRETCH, w += STRETCH * 64)
@@ -77,7 +75,7 @@ inline __m256i dot_int4(const __m256i (&levels)[8], const int32_t* quads) {
 
 template <int R>
 __attribute__((always_inline)) inline void group_int4(const uint8_t* w, const Inputs& in, const int32_t* quads,
-                                                      const float* scales, const int32_t* offsets, Sums& sum) {
+                                                      const float* scales, const int32_t* offsets, Floats (&sum)[R][2]) {
     const __m256i nibble = _mm256_set1_epi8(15);
 #pragma GCC unroll 4
     for (int c = 0; c < 4; c++) {
@@ -105,7 +103,7 @@ __attribute__((always_inline)) inline void group_int4(const uint8_t* w, const In
 // Bytes are multiplied as sizes times numbers of either sign: two such products never leave 16 bits.
 template <int R>
 __attribute__((always_inline)) inline void group_int8(const uint8_t* w, const Inputs& in, const int32_t* quads,
-                                                      const float* scales, Sums& sum) {
+                                                      const float* scales, Floats (&sum)[R][2]) {
     const __m256i ones = _mm256_set1_epi16(1), middle = _mm256_set1_epi8(-128);
 #pragma GCC unroll 4
     for (int c = 0; c < 4; c++) {
@@ -134,7 +132,7 @@ __attribute__((always_inline)) inline void group_int8(const uint8_t* w, const In
 }
 
 template <int R, bool FOUR>
-inline void dot_quantised(const uint8_t* w, const Inputs& in, int64_t row, Sums& sum) {
+inline void dot_quantised(const uint8_t* w, const Inputs& in, int64_t row, Floats (&sum)[R][2]) {
     const int64_t group_bytes = panel_bytes(FOUR ? INT4 : INT8, GROUP);
     const int32_t* quads = (const int32_t*)(in.bytes + row * in.byte_stride);
     const float* scales = in.scales + row * in.groups;

@@ -12,10 +12,8 @@ constexpr int ROWS = 8;  // rows that are kept in registers at a time
 // faster at 4 and 8 rows); in the other formats it does, and asking for more slows it down.
 constexpr int64_t AHEAD = 4096;
 
-using Sums = Floats[ROWS][2];
-
 template <int R>
-__attribute__((always_inline)) inline void dot_bf16(const uint8_t* w, const Inputs& in, int64_t row, Sums& sum) {
+__attribute__((always_inline)) inline void dot_bf16(const uint8_t* w, const Inputs& in, int64_t row, Floats (&sum)[R][2]) {
     const Number* x = in.pairs + row * in.stride;
     for (int64_t k = 0; k < in.inputs; k += 2, w += 128) {
         __m512bh w0 = (__m512bh)_mm512_loadu_si512(w), w1 = (__m512bh)_mm512_loadu_si512(w + 64);
@@ -31,7 +29,7 @@ __attribute__((always_inline)) inline void dot_bf16(const uint8_t* w, const Inpu
 }
 
 template <int R, bool FOUR>
-__attribute__((always_inline)) inline void dot_quantised(const uint8_t* w, const Inputs& in, int64_t row, Sums& sum) {
+__attribute__((always_inline)) inline void dot_quantised(const uint8_t* w, const Inputs& in, int64_t row, Floats (&sum)[R][2]) {
     const int64_t half = FOUR ? 256 : 512, group_bytes = 2 * half + (FOUR ? 128 : 64);
     const int64_t groups = in.groups;
     const __m512i nibble = _mm512_set1_epi8(15);

@@ -34,41 +34,72 @@ void quantise_group(const Row& row, int64_t at, int64_t length, bool four, int8_
     else *offset = -128 * sum;
 }
 
-template <int R, bool FOUR>
-__attribute__((always_inline)) inline void dot_whole_numbers(Matrices& matrices, const uint8_t* w, const Inputs& in,
-                                                             int64_t row, Sums& sum) {
-#ifdef HOGWILD_AMX
-    if constexpr (R >= (FOUR ? LEAST_INT4 : LEAST_INT8)) return dot_quantised_by_amx<R, FOUR>(matrices, w, in, row, sum);
-#endif
-    dot_quantised<R, FOUR>(w, in, row, sum);
-}
+struct Column {  // sixteen outputs
+    const Call& call;
+    const int64_t n, count;
+    const Floats bias;
 
-template <int R>
-void rows_of_panel(const Call& call, const Inputs& in, Matrices& matrices, int64_t panel, int64_t row) {
-    Sums sum;
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) sum[r][0] = sum[r][1] = all(0.f);
-    const uint8_t* w = call.w + panel * panel_bytes(call.format, call.inputs);
-    if (call.format == BF16) dot_bf16<R>(w, in, row, sum);
-    else if (call.format == INT8) dot_whole_numbers<R, false>(matrices, w, in, row, sum);
-    else dot_whole_numbers<R, true>(matrices, w, in, row, sum);
+    Column(const Call& call, int64_t n)
+        : call(call), n(n), count(call.outputs - n), bias(call.bias ? load(call.bias + n, count) : all(0.f)) {}
+
+    void put(Floats sum, int64_t row) const {
+        const Floats value = sum + bias;
+        const int64_t at = row * call.outputs + n;
+        if (call.y_wide) store(value, (float*)call.y + at, count);
+        else store(value, (bf16*)call.y + at, count);
+    }
+};
+
+template <int R, int HALVES>
+void put(const Call& call, int64_t n, int64_t row, const Floats (&sum)[R][HALVES]) {
 #pragma GCC unroll 2
-    for (int h = 0; h < 2; h++) {
-        int64_t n = panel * PANEL + h * 16;
-        int64_t count = call.outputs - n;
-        Floats bias = call.bias ? load(call.bias + n, count) : all(0.f);
-#pragma GCC unroll 8
+    for (int h = 0; h < HALVES; h++, n += 16) {
+        const int64_t count = call.outputs - n;
+        const Floats bias = call.bias ? load(call.bias + n, count) : all(0.f);
+#pragma GCC unroll 16
         for (int r = 0; r < R; r++) {
-            Floats value = sum[r][h] + bias;
-            int64_t at = (row + r) * call.outputs + n;
+            const Floats value = sum[r][h] + bias;
+            const int64_t at = (row + r) * call.outputs + n;
             if (call.y_wide) store(value, (float*)call.y + at, count);
             else store(value, (bf16*)call.y + at, count);
         }
     }
 }
 
+#ifdef HOGWILD_AMX
+template <int R, int HALVES>
+void rows_by_amx(const Call& call, const Inputs& in, Matrices& matrices, int64_t panel, int half, int64_t row) {
+    Floats sum[R][HALVES] = {};
+    const uint8_t* w = call.w + panel * panel_bytes(call.format, call.inputs);
+    if (call.format == INT8) dot_by_amx<R, HALVES, false>(matrices, w, half, in, row, sum);
+    else dot_by_amx<R, HALVES, true>(matrices, w, half, in, row, sum);
+    put<R, HALVES>(call, panel * PANEL + half * 16, row, sum);
+}
+#endif
+
+template <int R>
+void rows_of_panel(const Call& call, const Inputs& in, Matrices& matrices, int64_t panel, int64_t row) {
+#ifdef HOGWILD_AMX
+    if constexpr (R >= FEW_INT8)
+        if (call.format == INT8) return rows_by_amx<R, 2>(call, in, matrices, panel, 0, row);
+#endif
+    Floats sum[R][2];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) sum[r][0] = sum[r][1] = all(0.f);
+    const uint8_t* w = call.w + panel * panel_bytes(call.format, call.inputs);
+    if (call.format == BF16) dot_bf16<R>(w, in, row, sum);
+    else if (call.format == INT8) dot_quantised<R, false>(w, in, row, sum);
+    else dot_quantised<R, true>(w, in, row, sum);
+    put<R, 2>(call, panel * PANEL, row, sum);
+}
+
 void panel_of_call(const Call& call, const Inputs& in, Matrices& matrices, int64_t panel) {
-    for (int64_t row = 0; row < call.rows; row += ROWS) {
+    int64_t row = 0;
+#ifdef HOGWILD_AMX
+    for (; call.rows - row >= MANY; row += MANY)
+        for (int half = 0; half < 2; half++) rows_by_amx<MANY, 1>(call, in, matrices, panel, half, row);
+#endif
+    for (; row < call.rows; row += ROWS) {
         switch (std::min<int64_t>(ROWS, call.rows - row)) {
             case 1: rows_of_panel<1>(call, in, matrices, panel, row); break;
             case 2: rows_of_panel<2>(call, in, matrices, panel, row); break;
