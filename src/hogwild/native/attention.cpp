@@ -9,8 +9,7 @@
 
 #include <vector>
 
-#include "arena.hpp"
-#include "tiles.hpp"
+#include "tiles_amx.hpp"
 
 namespace {
 
@@ -68,7 +67,7 @@ struct Gathering {
     const Layer& layer;
     const Pass& pass;
     const Tensors& at;
-    Matrices& matrices;
+    TilesOf<Kind> tiles;
     const int group, key_words, value_wide, kv_head, first, last, rows;  // tokens first to last
     float *high, *mixed;                                                 // [rows], [rows, value_wide]
     float* sums;                                                         // [rows, 16], which add up to a row's sum
@@ -76,7 +75,7 @@ struct Gathering {
     float* scores;                                                       // [rows, TILE]
     Held *plain_keys, *plain_values;                                     // of an int8 tile
     float* turned;                                                       // [2, key_dim]
-    int64_t pair = -1;                                                   // whose rotation the queries have
+    int64_t pair = -1, turned_pair = -1;                                 // whose rotation the queries have
 
     void start() {
         std::fill(high, high + rows, NEVER);
@@ -111,12 +110,17 @@ struct Gathering {
         pair = tile.pair;
     }
 
+    void widen(const Tile& tile) {  // from int8
+        const int64_t slot = kv_head * at.slots + tile.slot, key_dim = layer.key_dim, value_dim = layer.value_dim;
+        open_int8((const int8_t*)at.keys + slot * (key_dim + 4), tile.count, int(key_dim), plain_keys);
+        open_int8((const int8_t*)at.values + slot * (value_dim + 4), tile.count, int(value_dim), plain_values);
+    }
+
     void open(const Tile& tile) {
         const int64_t slot = kv_head * at.slots + tile.slot;
         const int key_dim = int(layer.key_dim), value_dim = int(layer.value_dim);
         if (at.int8) {
-            open_int8((const int8_t*)at.keys + slot * (key_dim + 4), tile.count, key_dim, plain_keys);
-            open_int8((const int8_t*)at.values + slot * (value_dim + 4), tile.count, value_dim, plain_values);
+            widen(tile);
             open_keys<Kind>(plain_keys, tile.count, key_dim, keys);
             open_values<Kind>(plain_values, tile.count, value_dim, values);
         } else {
@@ -133,8 +137,9 @@ struct Gathering {
     }
 
     // One row's scores, in units of log(2), become weights; what it has gathered so far shrinks when its maximum grows.
-    template <bool ALL>
-    void weigh(int row, uint64_t seen) {
+    // For a tile that is read as it lies, rows are counted from the first that reads it.
+    template <bool AS_IT_LIES, bool ALL>
+    void weigh(int row, uint64_t seen, int first_row) {
         const float* s = scores + row * TILE;
         const Floats scale = all(layer.scale * LOG2_E);
         Floats x[4], best = all(NEVER);
@@ -144,18 +149,15 @@ struct Gathering {
             best = larger(best, ALL ? x[i] : select(seen >> 16 * i, x[i], all(NEVER)));
         }
         if (any_above(best, all(high[row]))) grow(row, largest_of(best));
-        Held* p = (Held*)(weights + row * (TILE / Kind::PER_WORD));
-        const float now = high[row];
-        if (now == NEVER) {
-            std::memset(p, 0, TILE * sizeof(Held));
-            return;
-        }
+        const float now = high[row] == NEVER ? 0.f : high[row];
+        if (high[row] == NEVER) seen = 0;
         Floats total = load(sums + row * 16);
         for (int i = 0; i < 4; ++i) {
             Floats e = two_to_the(x[i] - all(now));
-            if (!ALL) e = select(seen >> 16 * i, e, all(0.f));
+            if (!ALL || seen == 0) e = select(seen >> 16 * i, e, all(0.f));
             total = total + e;
-            store(e, p + 16 * i);
+            if constexpr (AS_IT_LIES) tiles.keep(row - first_row, 16 * i, e);
+            else store(e, (Held*)(weights + row * (TILE / Kind::PER_WORD)) + 16 * i);
         }
         store(total, sums + row * 16);
     }
@@ -170,17 +172,15 @@ struct Gathering {
         for (int d = 0; d < value_wide; d += 16) store(load(m + d) * shrink, m + d);
     }
 
-    void weigh_rows(int token, uint64_t seen) {
-        for (int row = (token - first) * group; row < (token - first + 1) * group; ++row)
-            seen == ~0ull ? weigh<true>(row, seen) : weigh<false>(row, seen);
-    }
-
-    template <bool FRESH, class... Rest>
-    void multiply(Rest... rest) {
-#ifdef HOGWILD_AMX
-        if constexpr (std::is_same_v<Kind, Half>) return multiply_all_by_amx<FRESH>(matrices, rest...);
-#endif
-        multiply_all<Kind, FRESH>(rest...);
+    template <bool AS_IT_LIES>
+    void weigh_tokens(const Tile& tile, int begin, int end) {
+        const int first_row = (begin - first) * group;
+        for (int token = begin, row = first_row; token < end; ++token) {
+            const int64_t p = tile.pair + token - tile.first_token;
+            const uint64_t bits = seen(tile, pass.low[p], pass.high[p]);
+            for (int g = 0; g < group; ++g, ++row)
+                bits == ~0ull ? weigh<AS_IT_LIES, true>(row, bits, first_row) : weigh<AS_IT_LIES, false>(row, bits, first_row);
+        }
     }
 
     bool sees(int token, const Tile& tile) const {
@@ -194,16 +194,34 @@ struct Gathering {
         while (begin < end && !sees(end - 1, tile)) --end;
         if (begin >= end) return;
         if (pair != tile.pair) turn_queries(tile);
+        const int row = (begin - first) * group, count = (end - begin) * group;
+        if constexpr (TilesOf<Kind>::AS_THEY_LIE)
+            if (tile.count == TILE && tiles.few(count, layer.key_dim, layer.value_dim)) return read_as_it_lies(tile, begin, end);
         open(tile);
-        const int row = (begin - first) * group, count = (end - begin) * group, depth = TILE / Kind::PER_WORD;
-        multiply<true>(count, padded(tile.count), queries + int64_t(row) * key_words, key_words, keys, TILE, key_words,
+        tiles.multiply(count, padded(tile.count), queries + int64_t(row) * key_words, key_words, keys, TILE, key_words,
                        scores + row * TILE, TILE);
-        for (int token = begin; token < end; ++token) {
-            const int64_t p = tile.pair + token - tile.first_token;
-            weigh_rows(token, seen(tile, pass.low[p], pass.high[p]));
+        weigh_tokens<false>(tile, begin, end);
+        tiles.mix(count, weights + row * (TILE / Kind::PER_WORD), values, words<Kind>(tile.count),
+                  mixed + int64_t(row) * value_wide);
+    }
+
+    void read_as_it_lies(const Tile& tile, int begin, int end) {
+        const int row = (begin - first) * group, count = (end - begin) * group;
+        if (turned_pair != tile.pair) {
+            const int from = std::max(first, tile.first_token), to = std::min(last, tile.last_token);
+            tiles.turn(queries, (from - first) * group, (to - from) * group);
+            turned_pair = tile.pair;
         }
-        multiply<false>(count, value_wide, weights + row * depth, depth, values, value_wide, words<Kind>(tile.count),
-                        mixed + int64_t(row) * value_wide, value_wide);
+        const int64_t slot = kv_head * at.slots + tile.slot;
+        const Number* keys = (const Number*)at.keys + slot * layer.key_dim;
+        const Number* values = (const Number*)at.values + slot * layer.value_dim;
+        if (at.int8) {
+            widen(tile);
+            keys = plain_keys, values = plain_values;
+        }
+        tiles.score_as_it_lies(keys, int(layer.key_dim), row, count, scores);
+        weigh_tokens<true>(tile, begin, end);
+        tiles.mix_as_it_lies(values, count, mixed + int64_t(row) * value_wide);
     }
 };
 
@@ -221,12 +239,19 @@ void finish(const Layer& layer, const Tensors& at, int head, int token, const fl
         total += parts[s][rows + row] * shares[s];
     }
     auto* out = (typename Kind::Number*)at.out + (int64_t(token) * layer.heads + head) * layer.value_dim;
-    for (int d = 0; d < layer.value_dim; d += 16) {
+    const auto mean = [&](int64_t d) {
         Floats sum = all(0.f);
         for (int s = 0; s < splits; ++s)
             sum = fma(load(parts[s] + padded(2 * rows) + int64_t(row) * value_wide + d), all(shares[s]), sum);
-        store(sum / all(total), out + d, layer.value_dim - d);
-    }
+        return sum / all(total);
+    };
+    if (is_paired<Kind>(layer.value_dim))
+        for (int64_t d = 0; d < layer.value_dim; d += 32) {
+            const Ints even = as_ints(through_bf16(mean(d))), odd = as_ints(through_bf16(mean(d + 16)));
+            store(shifted_right<16>(even) | odd, (int32_t*)(out + d));
+        }
+    else
+        for (int64_t d = 0; d < layer.value_dim; d += 16) store(mean(d), out + d, layer.value_dim - d);
 }
 
 template <class Kind>
@@ -236,9 +261,8 @@ void attend(const Layer& layer, const Pass& pass, const Tensors& at, int threads
     const int group = int(layer.heads / layer.kv_heads), heads = int(layer.kv_heads), tokens = int(pass.tokens);
     const int run = std::max(1, TILE_ROWS / group), runs = (tokens + run - 1) / run;
     const int key_words = words<Kind>(int(layer.key_dim)), value_wide = padded(int(layer.value_dim));
-    const int most = std::max<int>(1, int(tiles.size()) / 2);
-    const int splits = std::min(most, std::max(1, (3 * threads + runs * heads - 1) / (runs * heads)));
-    const int rows = std::min(run, tokens) * group;
+    const int splits = std::min(std::max(1, int(tiles.size()) / 2), std::max(1, (3 * threads + runs * heads - 1) / (runs * heads)));
+    const int rows = std::min(run, tokens) * group, most = rows + 32;  // rows behind the last may be written, but not read
     const size_t part = padded(2 * rows) + size_t(rows) * value_wide;  // floats
     static thread_local Arena shared;
     shared.reserve(size_t(runs) * heads * splits * part * sizeof(float));
@@ -260,15 +284,16 @@ void attend(const Layer& layer, const Pass& pass, const Tensors& at, int threads
         for (int item = 0; item < runs * heads * splits; ++item) {
             const int split = item % splits, head = item / splits % heads, first = item / splits / heads * run;
             const int last = std::min(first + run, tokens), here = (last - first) * group;
-            arena.reserve(4 * (size_t(rows) * (key_words + TILE * 2 + 16) + (key_words + 16) * TILE + TILE * value_wide +
-                               TILE * (layer.key_dim + value_wide) + 2 * layer.key_dim) + 4096);
+            arena.reserve(4 * (size_t(most) * (key_words + TILE * 2 + 16) + (key_words + 16) * TILE + TILE * value_wide +
+                               TILE * (layer.key_dim + value_wide) + 2 * layer.key_dim) + 4096 +
+                          TilesOf<Kind>::bytes(most, key_words, value_wide));
             float* mine = parts + item * part;
-            Gathering<Kind> it{layer, pass, at, matrices, group, key_words, value_wide, head, first, last, here,
+            Gathering<Kind> it{layer, pass, at, {matrices, arena, most, key_words, value_wide}, group, key_words, value_wide, head, first, last, here,
                                mine, mine + padded(2 * rows), arena.take<float>(size_t(rows) * 16),
-                               arena.take<int32_t>(size_t(rows) * key_words), arena.take<int32_t>(key_words * TILE),
+                               arena.take<int32_t>(size_t(most) * key_words), arena.take<int32_t>(key_words * TILE),
                                arena.take<int32_t>(TILE / Kind::PER_WORD * value_wide),
-                               arena.take<int32_t>(size_t(rows) * TILE / Kind::PER_WORD),
-                               arena.take<float>(size_t(rows) * TILE), arena.take<Held>(TILE * layer.key_dim),
+                               arena.take<int32_t>(size_t(most) * TILE / Kind::PER_WORD),
+                               arena.take<float>(size_t(most) * TILE), arena.take<Held>(TILE * layer.key_dim),
                                arena.take<Held>(TILE * layer.value_dim), arena.take<float>(2 * layer.key_dim)};
             it.start();
             for (int t = border[split]; t < border[split + 1]; ++t) it.read(tiles[t]);

@@ -78,6 +78,7 @@ inline Floats floats(Ints x) { return {_mm512_cvtepi32_ps(x.v)}; }
 inline Floats as_floats(Ints bits) { return {_mm512_castsi512_ps(bits.v)}; }
 inline Ints as_ints(Floats bits) { return {_mm512_castps_si512(bits.v)}; }
 inline Ints operator+(Ints x, Ints y) { return {_mm512_add_epi32(x.v, y.v)}; }
+inline Ints operator&(Ints x, Ints y) { return {_mm512_and_si512(x.v, y.v)}; }
 inline Ints operator|(Ints x, Ints y) { return {_mm512_or_si512(x.v, y.v)}; }
 inline Ints larger(Ints x, Ints y) { return {_mm512_max_epi32(x.v, y.v)}; }
 inline Ints smaller(Ints x, Ints y) { return {_mm512_min_epi32(x.v, y.v)}; }

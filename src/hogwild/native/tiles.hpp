@@ -11,6 +11,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "arena.hpp"
 #include "lanes.hpp"
 #include "matrices.hpp"
 
@@ -109,21 +110,40 @@ void open_keys(const From* keys, int count, int dim, int32_t* to) {
     open_any_keys<Kind>(keys, count, dim, to);
 }
 
+// Whether a word of opened values, and what rows have gathered, goes by even dims before odd ones in each 32.
+template <class Kind>
+bool is_paired(int64_t dim) {
+    return Kind::PER_WORD == 2 && dim % 32 == 0;
+}
+
 // Values [count, dim] to words [TILE / PER_WORD, padded dim]: a word holds the same dim of neighbouring slots.
 template <class Kind, class From>
 void open_values(const From* values, int count, int dim, int32_t* to) {
     constexpr int per = Kind::PER_WORD;
     const int wide = padded(dim), depth = words<Kind>(count);
-    for (int slot = 0; slot < count; slot += per)
+    for (int slot = 0; slot < count; slot += per, to += wide) {
+        const From *own = values + slot * dim, *other = own + dim;
+        const bool alone = slot + 1 == count;
+        if constexpr (per == 2) {
+            if (is_paired<Kind>(dim)) {
+                for (int d = 0; d < dim; d += 32) {
+                    const Ints a = load((const int32_t*)(own + d)), b = alone ? all(0) : load((const int32_t*)(other + d));
+                    store((a & all(0xffff)) | shifted_left<16>(b), to + d);
+                    store(shifted_right<16>(a) | (b & all(int32_t(0xffff0000))), to + d + 16);
+                }
+                continue;
+            }
+        }
         for (int d = 0; d < wide; d += 16) {
-            Ints word = as_ints(load(values + slot * dim + d, dim - d));
+            Ints word = as_ints(load(own + d, dim - d));
             if constexpr (per == 2) {  // the bits of bf16 are the upper ones of float32
-                const Ints next = slot + 1 < count ? as_ints(load(values + (slot + 1) * dim + d, dim - d)) : all(0);
+                const Ints next = alone ? all(0) : as_ints(load(other + d, dim - d));
                 word = next | shifted_right<16>(word);
             }
-            store(word, to + slot / per * wide + d);
+            store(word, to + d);
         }
-    for (int at = (count + per - 1) / per * wide; at < depth * wide; at += 16) store(all(0), to + at);
+    }
+    std::fill(to, to + (depth - (count + per - 1) / per) * wide, 0);
 }
 
 // out[r, 0:16 N] += left[r, k] * right[k, 0:16 N] for R rows; strides in words. FRESH: out was nothing before.
@@ -172,25 +192,25 @@ void multiply_all(int rows, int columns, const int32_t* left, int left_stride, c
         multiply_rows<Kind, FRESH, 1>(rows, left, left_stride, right + c, right_stride, depth, out + c, out_stride);
 }
 
-#ifdef HOGWILD_AMX
-template <bool FRESH>
-void multiply_all_by_amx(Matrices& matrices, int rows, int columns, const int32_t* left, int left_stride,
-                         const int32_t* right, int right_stride, int depth, float* out, int out_stride) {
-    for (int row = 0; row < rows; row += 2 * SIDE) {
-        const bool lower = rows - row > SIDE;
-        lower ? matrices.shape(SIDE, std::min(SIDE, rows - row - SIDE)) : matrices.shape(rows - row);
-        const Side from{(char*)(left + int64_t(row) * left_stride), left_stride * 4, 64, left_stride * 4 * SIDE};
-        for (int c = 0; c < columns; c += 32) {
-            const bool second = c + 16 < columns;
-            const Side by{(char*)(right + c), right_stride * 4, right_stride * 4 * SIDE, 64};
-            const Side to{(char*)(out + int64_t(row) * out_stride + c), out_stride * 4, 64, out_stride * 4 * SIDE};
-            if (lower && second) multiply_matrices<true, true, FRESH>(from, by, depth / SIDE, to);
-            else if (lower) multiply_matrices<true, false, FRESH>(from, by, depth / SIDE, to);
-            else if (second) multiply_matrices<false, true, FRESH>(from, by, depth / SIDE, to);
-            else multiply_matrices<false, false, FRESH>(from, by, depth / SIDE, to);
-        }
+// How tiles are multiplied, once they are opened.
+template <class Kind>
+struct OpenTiles {
+    static constexpr bool AS_THEY_LIE = false;  // whether some need not be opened
+    const int value_wide;
+
+    static size_t bytes(int, int, int) { return 0; }
+    OpenTiles(Matrices&, Arena&, int, int, int value_wide) : value_wide(value_wide) {}
+
+    // out [rows, columns] = left [rows, depth] * right [depth, columns]
+    void multiply(int rows, int columns, const int32_t* left, int left_stride, const int32_t* right, int right_stride,
+                  int depth, float* out, int out_stride) {
+        multiply_all<Kind, true>(rows, columns, left, left_stride, right, right_stride, depth, out, out_stride);
     }
-}
-#endif
+
+    // sums [rows, value_wide] += weights [rows, TILE words] * values [depth, value_wide]
+    void mix(int rows, const int32_t* weights, const int32_t* values, int depth, float* sums) {
+        multiply_all<Kind, false>(rows, value_wide, weights, TILE / Kind::PER_WORD, values, value_wide, depth, sums, value_wide);
+    }
+};
 
 }  // namespace
