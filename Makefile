@@ -75,7 +75,13 @@ $(VENV)/.dev: pyproject.toml constraints.txt $(KERNELS) | $(VENV)/bin/python
 	$(INSTALL) --no-build-isolation -e '.[dev,serve,eval,train]'
 	@touch $@ $(VENV)/.runtime
 
-# llama.cpp is compiled for this machine (minutes); where that fails, the comparison leaves it out and says so.
+# llama.cpp is compiled for this machine (minutes); where that fails, the comparison leaves it out and says so. Compiled by
+# g++ for a processor with AMX it crashes (llama.cpp's issue 20824): clang is taken there, or else AMX left out.
+LLAMA := CMAKE_ARGS=-DGGML_NATIVE=ON
+ifneq ($(shell grep -m1 -o amx_tile /proc/cpuinfo 2>/dev/null),)
+LLAMA := $(if $(shell command -v clang++),CC=clang CXX=clang++ $(LLAMA),CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX512=ON -DGGML_AVX512_VBMI=ON -DGGML_AVX512_VNNI=ON -DGGML_AVX512_BF16=ON")
+endif
+
 $(VENV)/.bench: $(VENV)/.dev
-	-CMAKE_ARGS=-DGGML_NATIVE=ON $(INSTALL) llama-cpp-python
+	-$(LLAMA) $(INSTALL) llama-cpp-python
 	@touch $@
