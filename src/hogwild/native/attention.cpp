@@ -2,10 +2,10 @@
 //
 //     score(token at i, key at offset p of a block at o) = scale * <R(i - o) q, R(p) k>,  one softmax over the view
 //
-// A *tile* is a run of up to 64 neighbouring slots. For every KV head, keys of a tile are transposed once into scratch
-// that stays in the cache, then all rows that see the tile (tokens times query heads of the KV head) go over them in
-// registers, with a running maximum and sum (an online softmax). Tiles are shared out between threads as *splits*; the
-// partial results of a row merge exactly. Everything is accumulated in float32.
+// A *tile* is a run of up to 64 neighbouring slots. For every KV head, a tile is opened once: its keys are transposed into
+// scratch that stays in the cache. Then all rows that see it (tokens times query heads of the KV head) go over it in
+// registers, with a running maximum and sum (an online softmax). With AMX, few rows read a tile as it lies. Tiles are shared
+// out between threads as *splits*; the partial results of a row merge exactly. Everything is accumulated in float32.
 
 #include <vector>
 
@@ -75,7 +75,7 @@ struct Gathering {
     float* scores;                                                       // [rows, TILE]
     Held *plain_keys, *plain_values;                                     // of an int8 tile
     float* turned;                                                       // [2, key_dim]
-    int64_t pair = -1, turned_pair = -1;                                 // whose rotation the queries have
+    int64_t pair = -1, turned_pair = -1;                                 // whose rotation the queries have, here and in tiles
 
     void start() {
         std::fill(high, high + rows, NEVER);
@@ -196,7 +196,8 @@ struct Gathering {
         if (pair != tile.pair) turn_queries(tile);
         const int row = (begin - first) * group, count = (end - begin) * group;
         if constexpr (TilesOf<Kind>::AS_THEY_LIE)
-            if (tile.count == TILE && tiles.few(count, layer.key_dim, layer.value_dim)) return read_as_it_lies(tile, begin, end);
+            if (tile.count == TILE && tiles.few(count, layer.key_dim, layer.value_dim))
+                return read_as_it_lies(tile, begin, end);
         open(tile);
         tiles.multiply(count, padded(tile.count), queries + int64_t(row) * key_words, key_words, keys, TILE, key_words,
                        scores + row * TILE, TILE);
@@ -261,8 +262,9 @@ void attend(const Layer& layer, const Pass& pass, const Tensors& at, int threads
     const int group = int(layer.heads / layer.kv_heads), heads = int(layer.kv_heads), tokens = int(pass.tokens);
     const int run = std::max(1, TILE_ROWS / group), runs = (tokens + run - 1) / run;
     const int key_words = words<Kind>(int(layer.key_dim)), value_wide = padded(int(layer.value_dim));
-    const int splits = std::min(std::max(1, int(tiles.size()) / 2), std::max(1, (3 * threads + runs * heads - 1) / (runs * heads)));
-    const int rows = std::min(run, tokens) * group, most = rows + 32;  // rows behind the last may be written, but not read
+    const int enough = (3 * threads + runs * heads - 1) / (runs * heads);
+    const int splits = std::max(1, std::min(int(tiles.size()) / 2, enough));
+    const int rows = std::min(run, tokens) * group, most = rows + 32;  // those behind may be spoilt
     const size_t part = padded(2 * rows) + size_t(rows) * value_wide;  // floats
     static thread_local Arena shared;
     shared.reserve(size_t(runs) * heads * splits * part * sizeof(float));
@@ -288,7 +290,8 @@ void attend(const Layer& layer, const Pass& pass, const Tensors& at, int threads
                                TILE * (layer.key_dim + value_wide) + 2 * layer.key_dim) + 4096 +
                           TilesOf<Kind>::bytes(most, key_words, value_wide));
             float* mine = parts + item * part;
-            Gathering<Kind> it{layer, pass, at, {matrices, arena, most, key_words, value_wide}, group, key_words, value_wide, head, first, last, here,
+            Gathering<Kind> it{layer, pass, at, {matrices, arena, most, key_words, value_wide},
+                               group, key_words, value_wide, head, first, last, here,
                                mine, mine + padded(2 * rows), arena.take<float>(size_t(rows) * 16),
                                arena.take<int32_t>(size_t(most) * key_words), arena.take<int32_t>(key_words * TILE),
                                arena.take<int32_t>(TILE / Kind::PER_WORD * value_wide),

@@ -32,7 +32,8 @@ struct Lefts {  // x [steps, blocks, height, 32]: left sides of `height` rows; t
         bf16* to = side(row, 0);
         int64_t k = 0;
         if (!x.wide)
-            for (; k + INPUTS <= call.inputs; k += INPUTS, to += next()) std::memcpy(to, (const bf16*)x.numbers + k, INPUTS * 2);
+            for (; k + INPUTS <= call.inputs; k += INPUTS, to += next())
+                std::memcpy(to, (const bf16*)x.numbers + k, INPUTS * sizeof(bf16));
         for (; k < call.inputs; k += INPUTS, to += next())
             for (int64_t half = 0; half < INPUTS; half += 16) store(x.sixteen(k + half, call.inputs), to + half);
     }

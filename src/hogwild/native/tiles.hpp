@@ -209,7 +209,8 @@ struct OpenTiles {
 
     // sums [rows, value_wide] += weights [rows, TILE words] * values [depth, value_wide]
     void mix(int rows, const int32_t* weights, const int32_t* values, int depth, float* sums) {
-        multiply_all<Kind, false>(rows, value_wide, weights, TILE / Kind::PER_WORD, values, value_wide, depth, sums, value_wide);
+        multiply_all<Kind, false>(rows, value_wide, weights, TILE / Kind::PER_WORD, values, value_wide, depth, sums,
+                                  value_wide);
     }
 };
 
