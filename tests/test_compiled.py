@@ -69,7 +69,10 @@ def test_packed_linear_layers_compile() -> None:
     plain, fast = (tiny_engine("Llama", quantize="int8", compile=wanted) for wanted in (False, True))
     with torch.compiler.set_stance("fail_on_recompile"):
         found = passes(fast)
-    assert [one.argmax(-1).tolist() for one in found] == [one.argmax(-1).tolist() for one in passes(plain)]
+    # Sums that are rounded elsewhere may send an input to the next of its 255 steps. That must change less than all the
+    # rounding to 8 bits does.
+    for ours, theirs, exact in zip(found, passes(plain), passes(tiny_engine("Llama")), strict=True):
+        assert (ours - theirs).abs().max() < (theirs - exact).abs().max()
 
 
 def test_prompts_and_the_models_own_forward_run_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
