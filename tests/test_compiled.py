@@ -75,6 +75,15 @@ def test_packed_linear_layers_compile() -> None:
         assert (ours - theirs).abs().max() < (theirs - exact).abs().max()
 
 
+def test_packed_linear_layers_are_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "BACKEND", "eager")  # which rounds where the model does
+    plain, fast = (tiny_engine("Llama", quantize="int8", compile=wanted) for wanted in (False, True))
+    with torch.compiler.set_stance("fail_on_recompile"):
+        found = passes(fast)
+    for ours, theirs in zip(found, passes(plain), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_prompts_and_the_models_own_forward_run_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "BACKEND", "eager")
     engine = tiny_engine("Llama", compile=True)

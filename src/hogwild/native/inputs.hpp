@@ -31,6 +31,21 @@ struct Call {  // of a linear layer; x and y are contiguous, float32 if `*_wide`
     int64_t outputs;
 };
 
+struct Column {  // sixteen neighbouring outputs of a call, from `n` on
+    const Call& call;
+    const int64_t n, count;
+    const Floats bias;
+
+    Column(const Call& call, int64_t n)
+        : call(call), n(n), count(call.outputs - n), bias(call.bias ? load(call.bias + n, count) : all(0.f)) {}
+
+    void put(Floats sum, int64_t row) const {
+        const int64_t at = row * call.outputs + n;
+        if (call.y_wide) store(sum + bias, (float*)call.y + at, count);
+        else store(sum + bias, (bf16*)call.y + at, count);
+    }
+};
+
 // So many numbers or more, for rows of an odd number of cache lines: rows a power of two apart, as sizes of layers are,
 // would drive each other out of the cache (measured: 9 times slower with eight rows of 4,096 bytes).
 template <class T>

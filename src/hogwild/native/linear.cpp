@@ -34,35 +34,13 @@ void quantise_group(const Row& row, int64_t at, int64_t length, bool four, int8_
     else *offset = -128 * sum;
 }
 
-struct Column {  // sixteen outputs
-    const Call& call;
-    const int64_t n, count;
-    const Floats bias;
-
-    Column(const Call& call, int64_t n)
-        : call(call), n(n), count(call.outputs - n), bias(call.bias ? load(call.bias + n, count) : all(0.f)) {}
-
-    void put(Floats sum, int64_t row) const {
-        const Floats value = sum + bias;
-        const int64_t at = row * call.outputs + n;
-        if (call.y_wide) store(value, (float*)call.y + at, count);
-        else store(value, (bf16*)call.y + at, count);
-    }
-};
-
 template <int R, int HALVES>
 void put(const Call& call, int64_t n, int64_t row, const Floats (&sum)[R][HALVES]) {
 #pragma GCC unroll 2
-    for (int h = 0; h < HALVES; h++, n += 16) {
-        const int64_t count = call.outputs - n;
-        const Floats bias = call.bias ? load(call.bias + n, count) : all(0.f);
+    for (int h = 0; h < HALVES; h++) {
+        const Column column(call, n + h * 16);
 #pragma GCC unroll 16
-        for (int r = 0; r < R; r++) {
-            const Floats value = sum[r][h] + bias;
-            const int64_t at = (row + r) * call.outputs + n;
-            if (call.y_wide) store(value, (float*)call.y + at, count);
-            else store(value, (bf16*)call.y + at, count);
-        }
+        for (int r = 0; r < R; r++) column.put(sum[r][h], row + r);
     }
 }
 

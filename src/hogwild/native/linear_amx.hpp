@@ -75,19 +75,15 @@ class PanelsByAmx {
                 const int64_t rows = std::min<int64_t>(2 * SIDE, last_row - row);
                 if (step == 0) multiply<true>(p, w + p * bytes, row, rows, step, steps);
                 else multiply<false>(p, w + p * bytes, row, rows, step, steps);
-                if (!last) continue;
-                if (call.y_wide) finish((float*)call.y, p, row, rows);
-                else finish((bf16*)call.y, p, row, rows);
+                if (last) finish(p, row, rows);
             }
     }
 
-    template <class Number>
-    void finish(Number* y, int64_t panel, int64_t row, int64_t rows) const {
+    void finish(int64_t panel, int64_t row, int64_t rows) const {
         for (int64_t half = 0; half < PANEL; half += 16) {
-            const int64_t n = (first + panel) * PANEL + half, count = call.outputs - n;
-            const Floats bias = call.bias ? load(call.bias + n, count) : all(0.f);
+            const Column column(call, (first + panel) * PANEL + half);
             const float* from = sums_of(panel, row % MOST_ROWS) + half;
-            for (int64_t r = 0; r < rows; r++) store(load(from + r * PANEL) + bias, y + (row + r) * call.outputs + n, count);
+            for (int64_t r = 0; r < rows; r++) column.put(load(from + r * PANEL), row + r);
         }
     }
 

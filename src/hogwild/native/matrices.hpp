@@ -83,6 +83,14 @@ __attribute__((always_inline)) inline void multiply_matrices(Side left, Side rig
     if (LOWER && SECOND) _tile_stored(3, sums.at + sums.other + sums.next, sums.row);
 }
 
+template <bool FRESH>
+inline void multiply_matrices(bool lower, bool second, Side left, Side right, int64_t steps, Side sums) {
+    if (lower && second) multiply_matrices<true, true, FRESH>(left, right, steps, sums);
+    else if (lower) multiply_matrices<true, false, FRESH>(left, right, steps, sums);
+    else if (second) multiply_matrices<false, true, FRESH>(left, right, steps, sums);
+    else multiply_matrices<false, false, FRESH>(left, right, steps, sums);
+}
+
 #endif
 
 }  // namespace

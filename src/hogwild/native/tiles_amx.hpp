@@ -29,13 +29,14 @@ class MatrixTiles {
   public:
     static constexpr bool AS_THEY_LIE = true;
 
+    // Of these rows, the last 31 may be spoilt.
     static size_t bytes(int rows, int key_words, int value_wide) {
-        return 4 * (size_t(rows + SIDE) * key_words + 2 * SET + (FEW + SIDE) * TILE + 32 * value_wide) + 1024;
+        return 4 * (size_t(rows) * key_words + 2 * SET + (FEW + SIDE) * TILE + 32 * value_wide) + 1024;
     }
 
     MatrixTiles(Matrices& matrices, Arena& arena, int rows, int key_words, int value_wide)
         : matrices(matrices), key_words(key_words), value_wide(value_wide),
-          turned(arena.take<int32_t>(size_t(rows + SIDE) * key_words)), weights(arena.take<int32_t>(2 * SET)),
+          turned(arena.take<int32_t>(size_t(rows) * key_words)), weights(arena.take<int32_t>(2 * SET)),
           across(arena.take<float>((FEW + SIDE) * TILE)), spare(arena.take<float>(32 * value_wide)) {
         matrices.shape(SIDE);
     }
@@ -61,8 +62,7 @@ class MatrixTiles {
             for (int slot = 0; slot < TILE; slot += 2 * SIDE) {
                 const Side left{(char*)(keys + slot * key_dim), key_dim * 2, 64, SIDE * key_dim * 2};
                 const Side sums{(char*)(across + (row - from) * TILE + slot * SIDE), 64, TILE * 64, SIDE * 64};
-                if (row + SIDE < first + rows) multiply_matrices<true, true, true>(left, right, key_words / SIDE, sums);
-                else multiply_matrices<true, false, true>(left, right, key_words / SIDE, sums);
+                multiply_matrices<true>(true, row + SIDE < first + rows, left, right, key_words / SIDE, sums);
             }
         }
         for (int row = from; row < first + rows; row += SIDE)
@@ -90,10 +90,8 @@ class MatrixTiles {
                 const Side right{(char*)(values + d), value_wide * 2, SIDE * value_wide * 2, 64};
                 const bool all = row + SIDE <= rows, second = d + 32 < value_wide;
                 const Side out{(char*)((all ? own : spare) + d), value_wide * 4, 128, 64};
-                if (all && second) multiply_matrices<true, true, false>(left, right, TILE / SIDE, out);
-                else if (all) multiply_matrices<true, false, false>(left, right, TILE / SIDE, out);
-                else if (second) multiply_matrices<true, true, true>(left, right, TILE / SIDE, out);
-                else multiply_matrices<true, false, true>(left, right, TILE / SIDE, out);
+                if (all) multiply_matrices<false>(true, second, left, right, TILE / SIDE, out);
+                else multiply_matrices<true>(true, second, left, right, TILE / SIDE, out);
             }
             if (row + SIDE > rows) add(rows - row, own);
         }
@@ -124,13 +122,9 @@ class MatrixTiles {
                float* out, int out_stride) {
         const Side from{(char*)left, left_stride * 4, 64, left_stride * 4 * SIDE};
         for (int c = 0; c < columns; c += 32) {
-            const bool second = c + SIDE < columns, lower = rows > SIDE;
             const Side by{(char*)(right + c), right_stride * 4, right_stride * 4 * SIDE, 64};
             const Side to{(char*)(out + c), out_stride * 4, 64, out_stride * 4 * SIDE};
-            if (lower && second) multiply_matrices<true, true, FRESH>(from, by, depth / SIDE, to);
-            else if (lower) multiply_matrices<true, false, FRESH>(from, by, depth / SIDE, to);
-            else if (second) multiply_matrices<false, true, FRESH>(from, by, depth / SIDE, to);
-            else multiply_matrices<false, false, FRESH>(from, by, depth / SIDE, to);
+            multiply_matrices<FRESH>(rows > SIDE, c + SIDE < columns, from, by, depth / SIDE, to);
         }
     }
 };
