@@ -68,6 +68,8 @@ def test_endless_loop(way: str) -> None:
     assert time.monotonic() - begun < 30  # a guard against hanging, no measurement
     sleepy = run_tests("import time\ntime.sleep(60)", TESTS, replace(FAST, seconds=0.5))
     assert sleepy.why == "it took longer than 0.5 s"
+    said = "import resource\nprint(*resource.getrlimit(resource.RLIMIT_CPU))"
+    assert run_program(said, "", replace(FAST, seconds=1.5)).output == "3 3\n"  # after the wall's
 
 
 def test_memory_hog(way: str) -> None:
