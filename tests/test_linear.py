@@ -13,7 +13,8 @@ from hogwild.models import linear, packing
 from hogwild.models.linear import PackedLinear, prepare_linears
 from hogwild.models.packing import pack, pack_plainly, packed_bytes, unpack
 
-FORMS = ("bf16", "int8", "int4")
+FORMS = ("bf16", "bf12", "int8", "int4")
+PACKED = ("bf16", "int8", "int4")  # in every shape; of bf12 see test_bf12.py
 SHAPES = ((64, 64), (33, 37), (5, 1), (100, 31), (192, 576), (31, 95))
 EPS = torch.finfo(torch.bfloat16).eps
 
@@ -31,7 +32,7 @@ def inputs_of(rows: int, inputs: int) -> Tensor:
 def allowed(x: Tensor, weight: Tensor, form: str, y: Tensor) -> Tensor:
     """By how much each output may differ from the product with float64 numbers."""
     size = weight.double().abs()
-    if form == "bf16":  # inputs rounded to 8 bits of fraction, half an eps of each
+    if form in {"bf16", "bf12"}:  # inputs rounded to 8 bits of fraction, half an eps of each
         rounding = x.double().abs() @ size.T * EPS / 2
     else:  # inputs rounded to steps of largest / 127 in each group, half a step of each
         groups = nn.functional.pad(x.double().abs(), (0, -x.shape[1] % 32)).unflatten(1, (-1, 32))
@@ -67,7 +68,7 @@ def test_a_row_does_not_depend_on_its_neighbours(form: str, shape: tuple[int, in
         assert torch.equal(layer(x[:count]), alone[:count])
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", PACKED)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_packing_keeps_weights(form: str, shape: tuple[int, int]) -> None:
     weight = weights(*shape)
@@ -83,7 +84,7 @@ def test_packing_keeps_weights(form: str, shape: tuple[int, int]) -> None:
 
 
 @needs_kernels
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", PACKED)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_both_ways_of_packing_agree(form: str, shape: tuple[int, int]) -> None:
     weight = weights(*shape)

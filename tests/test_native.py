@@ -53,7 +53,7 @@ def test_the_other_kernels_that_this_processor_can_run(name: str) -> None:
         pytest.skip(f"{name}: {reason}")
     if name == native.instructions():
         pytest.skip(f"{name}: all other tests run with these kernels")
-    files = [str(Path(__file__).parent / f"test_{file}.py") for file in ("fused", "linear", "norms")]
+    files = [str(Path(__file__).parent / f"test_{file}.py") for file in ("bf12", "fused", "linear", "norms")]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *files],
         check=False,

@@ -1,8 +1,9 @@
 """Linear layers at the speed of memory: a model's own are swapped, at load, for ones with packed weights.
 
-The kernel (native/linear.cpp) reads each weight once for all rows of a pass, in bfloat16, or quantised to 8 or 4 bits
-in groups of 32 inputs. A row's result never depends on the other rows. For quantised weights each row of inputs is
-rounded to 8 bits, with a scale for each group of 32: half a step of largest / 127 at most for each input.
+The kernel (native/linear.cpp) reads each weight once for all rows of a pass: in bfloat16, stored in 12 bits each where
+that is faster and loses nothing, or quantised to 8 or 4 bits in groups of 32 inputs. A row's result never depends on
+the other rows. For quantised weights each row of inputs is rounded to 8 bits, with a scale for each group of 32: half a
+step of largest / 127 at most for each input.
 Without kernels, bfloat16 layers stay as they are, and quantised ones are dequantised in every call: right, but slow.
 """
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hogwild.errors import OptionError
-from hogwild.models.packing import FORMATS, kernels, pack, unpack
+from hogwild.models.packing import FORMATS, NotPackable, kernels, pack, unpack
 
 QUANTIZE = ("none", "int8", "int4")
 """What `prepare_linears` does with the weights."""
@@ -29,7 +30,8 @@ WIDE_HEAD = 1024
 class PackedLinear(nn.Module):
     """``y = x W^T + bias`` for x [..., K], with W [N, K] packed in one of `FORMATS`; y is of the dtype of x.
 
-    Takes the place of an ``nn.Linear`` on the CPU, for inference: it has no gradients.
+    Takes the place of an ``nn.Linear`` on the CPU, for inference: it has no gradients. bf12 gives what bf16 gives, bit
+    for bit, and becomes bf16 where it cannot be (see `pack`): then ``form`` says so.
     """
 
     packed: Tensor
@@ -40,8 +42,11 @@ class PackedLinear(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor | None, form: str) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        self.form = form
-        self.register_buffer("packed", pack(weight.detach(), form), persistent=False)
+        try:
+            packed, self.form = pack(weight.detach(), form), form
+        except NotPackable:
+            packed, self.form = pack(weight.detach(), "bf16"), "bf16"
+        self.register_buffer("packed", packed, persistent=False)
         # As bytes, so that model.to(dtype) leaves it alone: the kernel adds float32.
         stored = None if bias is None else bias.detach().float().contiguous().view(torch.uint8)
         self.register_buffer("bias_bytes", stored, persistent=False)
@@ -142,7 +147,7 @@ def prepare_linears(model: nn.Module, quantize: str = "none") -> int:
         parent, _, own = name.rpartition(".")
         linear = model.get_submodule(name)
         assert isinstance(linear, nn.Linear)
-        form = "bf16" if quantize == "none" else quantize
+        form = "bf12" if quantize == "none" else quantize
         if form == "int4" and linear is head and linear.in_features < WIDE_HEAD:
             form = "int8"
         setattr(model.get_submodule(parent), own, PackedLinear(linear.weight, linear.bias, form))

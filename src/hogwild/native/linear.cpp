@@ -66,6 +66,9 @@ void rows_of_panel(const Call& call, const Inputs& in, Matrices& matrices, int64
     for (int r = 0; r < R; r++) sum[r][0] = sum[r][1] = all(0.f);
     const uint8_t* w = call.w + panel * panel_bytes(call.format, call.inputs);
     if (call.format == BF16) dot_bf16<R>(w, in, row, sum);
+#ifdef HOGWILD_BF12
+    else if (call.format == BF12) dot_bf12<R>(w, in, row, sum);
+#endif
     else if (call.format == INT8) dot_quantised<R, false>(w, in, row, sum);
     else dot_quantised<R, true>(w, in, row, sum);
     put<R, 2>(call, panel * PANEL, row, sum);
@@ -104,7 +107,7 @@ EXPORT void hogwild_linear(int format, const void* x, int x_wide, int64_t rows, 
     Inputs in{(const Number*)x, nullptr, nullptr, nullptr, even, even, groups, apart<int8_t>(groups * GROUP)};
     thread_local Arena arena;
     int64_t units = 0, panels = (outputs + PANEL - 1) / PANEL;  // units: pieces of x to be converted
-    if (format != BF16) {
+    if (quantised(format)) {
         units = rows * groups;
         arena.reserve(rows * in.byte_stride + units * 8 + 128);
         in.bytes = arena.take<int8_t>(rows * in.byte_stride);
@@ -119,7 +122,7 @@ EXPORT void hogwild_linear(int format, const void* x, int x_wide, int64_t rows, 
 #pragma omp parallel num_threads(threads)
     {
         Matrices matrices;
-        if (units && format == BF16) {
+        if (units && !quantised(format)) {
 #pragma omp for
             for (int64_t u = 0; u < units; u++)
                 for (int64_t k = 0; k < even; k += 16)

@@ -80,10 +80,35 @@ void pack_int4(Floats a, Floats b, uint8_t* group, int64_t lane) {
     memcpy(group + 576 + lane * 2, &best.minimum, 2);
 }
 
+// A group of inputs of a panel of bf16 in 12 bits each; false if it has more than sixteen exponents.
+bool shorten(const bf16* weights, uint8_t* table, uint8_t* to) {
+    uint8_t place[256] = {};
+    bool there[256] = {};
+    for (int64_t i = 0; i < PANEL * GROUP; i++) there[weights[i] >> 7 & 0xff] = true;
+    int64_t count = 0;
+    for (int e = 0; e < 256; e++) {
+        if (!there[e]) continue;
+        if (count == TABLE) return false;
+        place[e] = uint8_t(count);
+        table[count++] = uint8_t(e);
+    }
+    for (int64_t pair = 0; pair < GROUP / 2; pair++) {
+        uint8_t* const places = to + pair / 2 * FOUR_INPUTS;
+        uint8_t* const rest = places + 64 + pair % 2 * 64;
+        for (int64_t i = 0; i < 64; i++) {  // eight of the first half, eight of the second, and so on
+            const bf16 w = weights[pair * 64 + i / 8 % 2 * 32 + i / 16 * 8 + i % 8];
+            const uint8_t found = place[w >> 7 & 0xff];
+            places[i] = pair % 2 ? places[i] | found << 4 : found;
+            rest[i] = uint8_t(w >> 8 & 0x80) | (w & 0x7f);
+        }
+    }
+    return true;
+}
+
 // The weights of one output from input `k` on, as many as are packed together: a group, or 16 in bf16.
 void pack_step(int format, const Row& row, int64_t k, int64_t length, int64_t inputs, uint8_t* group, int64_t lane) {
     Floats a = row.sixteen(k, length);
-    if (format == BF16) {
+    if (!quantised(format)) {
         bf16 pairs[16];
         store(a, pairs);
         for (int64_t j = 0; j < std::min<int64_t>(8, (inputs - k + 1) / 2); j++)
@@ -94,20 +119,51 @@ void pack_step(int format, const Row& row, int64_t k, int64_t length, int64_t in
     format == INT8 ? pack_int8(a, b, group, lane) : pack_int4(a, b, group, lane);
 }
 
+struct Weights {  // [outputs, inputs], contiguous, float32 if `wide`, else bfloat16
+    const void* numbers;
+    bool wide;
+    int64_t outputs, inputs;
+
+    // A panel's inputs from `k` on, as many as are packed together.
+    void pack(int format, int64_t panel, int64_t k, uint8_t* group) const {
+        for (int64_t lane = 0; lane < PANEL; lane++) {
+            int64_t n = panel * PANEL + lane, length = n < outputs ? inputs : 0;
+            pack_step(format, Row(numbers, wide, std::min(n, outputs - 1), inputs), k, length, inputs, group, lane);
+        }
+    }
+
+    bool pack_short(int64_t panel, uint8_t* to) const {
+        uint8_t* at = to + tables_bytes(inputs);
+        memset(to, 0, tables_bytes(inputs));
+        for (int64_t k = 0; k < inputs; k += GROUP, to += TABLE, at += GROUP / 4 * FOUR_INPUTS) {
+            bf16 group[PANEL * GROUP];
+            for (int64_t half = 0; half < 2; half++) pack(BF16, panel, k + half * 16, (uint8_t*)(group + half * 16 * PANEL));
+            if (!shorten(group, to, at)) return false;
+        }
+        return true;
+    }
+};
+
 }  // namespace
 
-// w [outputs, inputs] is contiguous, float32 if `wide`, else bfloat16; `packed` has room for all panels.
-EXPORT void hogwild_linear_pack(int format, const void* w, int wide, int64_t outputs, int64_t inputs, void* packed,
-                                int threads) {
+// `w` as in Weights; `packed` has room for all panels. False where there is no bf12 of them.
+EXPORT int hogwild_linear_pack(int format, const void* w, int wide, int64_t outputs, int64_t inputs, void* packed,
+                               int threads) {
+    const Weights weights{w, (bool)wide, outputs, inputs};
+#ifndef HOGWILD_BF12
+    if (format == BF12) return false;
+#endif
+    if (format == BF12 && inputs % GROUP) return false;
     int64_t bytes = panel_bytes(format, inputs), panels = (outputs + PANEL - 1) / PANEL;
     int64_t step = format == BF16 ? 16 : GROUP;
     int64_t step_bytes = format == BF16 ? 16 * PANEL * 2 : panel_bytes(format, GROUP);
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t p = 0; p < panels; p++)
-        for (int64_t k = 0; k < inputs; k += step)
-            for (int64_t lane = 0; lane < PANEL; lane++) {
-                int64_t n = p * PANEL + lane, length = n < outputs ? inputs : 0;
-                Row row(w, wide, std::min(n, outputs - 1), inputs);
-                pack_step(format, row, k, length, inputs, (uint8_t*)packed + p * bytes + k / step * step_bytes, lane);
-            }
+    bool fits = true;
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(&& : fits)
+    for (int64_t p = 0; p < panels; p++) {
+        uint8_t* panel = (uint8_t*)packed + p * bytes;
+        if (format == BF12) fits = fits && weights.pack_short(p, panel);
+        else
+            for (int64_t k = 0; k < inputs; k += step) weights.pack(format, p, k, panel + k / step * step_bytes);
+    }
+    return fits;
 }
