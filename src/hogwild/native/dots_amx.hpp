@@ -19,7 +19,7 @@ inline void open_half(const uint8_t* w, uint8_t* to) {
     const __m512i nibble = _mm512_set1_epi8(15);
 #pragma GCC unroll 4
     for (int j = 0; j < 4; j++) {
-        ask_for(w + j * 64);
+        ask_for(w + j * 64 + AHEAD);
         const __m512i v = _mm512_loadu_si512(w + j * 64);
         _mm512_store_si512(to + j * 64, _mm512_and_si512(v, nibble));
         _mm512_store_si512(to + (j + 4) * 64, _mm512_and_si512(_mm512_srli_epi16(v, 4), nibble));
