@@ -23,6 +23,7 @@ class _Layer(ctypes.Structure):  # the structures mirror those of the kernel
         *((name, ctypes.c_int64) for name in ("heads", "kv_heads", "key_dim", "value_dim")),
         *((name, ctypes.c_float) for name in ("scale", "softcap")),
         *((name, ctypes.c_void_p) for name in ("sinks", "swap")),
+        ("runs", ctypes.c_int64),
     )
 
 
@@ -96,6 +97,7 @@ class FusedAttention:
 def _describe(layer: Layer) -> _Held:
     sinks = None if layer.sinks is None else layer.sinks.detach().float().contiguous()
     swap = None if layer.rotary is None else _swap(layer.rotary, layer.key_dim)
+    runs = swap is not None and all(bool((part.diff() == 1).all()) for part in swap.split(16))
     structure = _Layer(
         layer.heads,
         layer.kv_heads,
@@ -105,6 +107,7 @@ def _describe(layer: Layer) -> _Held:
         layer.softcap or 0.0,
         None if sinks is None else sinks.data_ptr(),
         None if swap is None else swap.data_ptr(),
+        runs,
     )
     return _Held(structure, (sinks, swap))
 

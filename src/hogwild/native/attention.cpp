@@ -25,6 +25,7 @@ struct Layer {  // mirrors hogwild.attention.fused
     float scale, softcap;  // softcap 0: none
     const float* sinks;    // [heads] or null
     const int64_t* swap;   // [key_dim], the partner of each dim in the rotation, or null: no rotation
+    int64_t runs;          // whether the partners of each 16 dims are 16 neighbours in order
 };
 
 struct Pass {  // mirrors hogwild.attention.fused
@@ -98,11 +99,12 @@ struct Gathering {
                     const int64_t at_pair = (tile.pair + token - tile.first_token) * dim;
                     const float *cos = pass.cos + at_pair, *sin = pass.sin + at_pair;
                     for (int d = 0; d < dim; d += 16) store(load(from + d, dim - d), turned + d, dim - d);
-                    for (int d = 0; d < dim; ++d) turned[dim + d] = turned[layer.swap[d]];
+                    for (int d = 0; !layer.runs && d < dim; ++d) turned[dim + d] = turned[layer.swap[d]];
                     for (int d = 0; d < dim; d += 16) {
                         const int count = dim - d;
                         const Floats own = load(turned + d, count) * load(cos + d, count);
-                        store(fma(load(turned + dim + d, count), load(sin + d, count), own), to + d, count);
+                        const Floats partners = load(turned + (layer.runs ? layer.swap[d] : dim + d), count);
+                        store(fma(partners, load(sin + d, count), own), to + d, count);
                     }
                 }
                 std::memset(to + dim, 0, (key_words * Kind::PER_WORD - dim) * sizeof(Held));
