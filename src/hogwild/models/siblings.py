@@ -49,7 +49,7 @@ class Siblings:
         """The output of a member for ``x``; None if the first one was not just called with the same tensor."""
         if index == 0:
             whole = product(x, self.packed, self.bias, self.members[0].form, sum(self.sizes))
-            self._input, self._parts = x, whole.split(self.sizes, -1)
+            self._input, self._parts = x, whole.split_with_sizes(self.sizes, -1)
         elif x is not self._input:
             return None
         found = self._parts[index]
