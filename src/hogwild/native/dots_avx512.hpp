@@ -26,7 +26,7 @@ template <int R>
 __attribute__((always_inline)) inline void dot_bf16(const uint8_t* w, const Inputs& in, int64_t row, Floats (&sum)[R][2]) {
     const Number* x = in.pairs + row * in.stride;
     for (int64_t k = 0; k < in.inputs; k += 2, w += 128) {
-        if (R >= MUCH) ask_for(w + AHEAD, 128);
+        if (R >= MUCH) ask_for<true>(w + AHEAD, 128);
         const __m512i first = _mm512_loadu_si512(w), second = _mm512_loadu_si512(w + 64);
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) add_pair(x + r * in.stride + k, first, second, sum[r]);
@@ -54,7 +54,7 @@ class Exponents {  // of a group
 
     // Two pairs of inputs: for each, the weights of the first and of the second 16 outputs.
     __attribute__((always_inline)) void open(const uint8_t* w, __m512i (&weights)[2][2]) const {
-        ask_for(w + AHEAD, FOUR_INPUTS);
+        ask_for<true>(w + AHEAD, FOUR_INPUTS);
         const __m512i both = _mm512_loadu_si512(w), nibble = _mm512_set1_epi8(15);
         open_pair(_mm512_and_si512(both, nibble), _mm512_loadu_si512(w + 64), weights[0]);
         open_pair(_mm512_and_si512(_mm512_srli_epi16(both, 4), nibble), _mm512_loadu_si512(w + 128), weights[1]);
@@ -96,7 +96,7 @@ __attribute__((always_inline)) inline void dot_quantised(const uint8_t* w, const
             __m512i v[8];
 #pragma GCC unroll 8
             for (int j = 0; j < (FOUR ? 4 : 8); j++) {
-                if (FOUR || R >= MUCH) ask_for(w + h * half + j * 64 + AHEAD);
+                if (FOUR || R >= MUCH) ask_for<(R < ROWS)>(w + h * half + j * 64 + AHEAD);
                 v[j] = _mm512_loadu_si512(w + h * half + j * 64);
                 if (FOUR) {
                     v[j + 4 * FOUR] = _mm512_and_si512(_mm512_srli_epi16(v[j], 4), nibble);

@@ -11,9 +11,11 @@
 
 namespace {
 
-// Asks the cache for what will be read soon. Inlined at once, or g++ takes it for a function that does nothing.
+// Asks the innermost cache for what will be read soon; for ONCE, so that it leaves no trace in the others, where what Python
+// needs can stay. Inlined at once, or g++ takes it for a function that does nothing.
+template <bool ONCE = false>
 __attribute__((always_inline)) inline void ask_for(const void* from, int64_t bytes = 64) {
-    for (int64_t line = 0; line < bytes; line += 64) _mm_prefetch((const char*)from + line, _MM_HINT_T0);
+    for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch((const char*)from + line, 0, ONCE ? 0 : 3);
 }
 
 constexpr float LOG2_E = 1.44269504f;
