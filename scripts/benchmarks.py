@@ -30,11 +30,11 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 INTRODUCTION = """# Benchmarks
 
 Written by `make bench`: do not edit. Every figure is the median of paired turns in one process; a ratio is the median
-of the ratios of its rounds. The limit of a pass is the time that reading all weights once and each cached key and value
-once would take at the bandwidth that the same process reached just before (sum and maximum over 512 MB of float32,
-the best of 12, all threads). Contexts are some hundred prefilled tokens, appended to themselves until they are long
-enough. Nothing here ran on a GPU. The workload is greedy decoding of random tokens; what it compares with, and how, is
-said below each table. The same on your machine: `hogwild bench pass` and `hogwild bench compare`.
+of the ratios of its rounds. The limit of a pass is the time that reading all weights once and each cached key and
+value once would take at the bandwidth that the same process reached before each round (sum and maximum over 512 MB of
+float32, the best of 12, all threads). Contexts are some hundred prefilled tokens, appended to themselves until they
+are long enough. Nothing here ran on a GPU. The workload is greedy decoding of random tokens; what it compares with,
+and how, is said below each table. The same on your machine: `hogwild bench pass` and `hogwild bench compare`.
 """
 
 

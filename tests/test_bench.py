@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,18 @@ def test_a_profile_adds_up(engine: Engine) -> None:
     assert "forward" not in vars(engine.model.lm_head), "nothing stays wrapped"
 
 
+def test_the_share_is_that_of_each_round(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = iter([1e9, 3e9, 2e9, 4e9])
+    monkeypatch.setattr("hogwild.bench.passes.read_bandwidth", lambda device: next(found))
+    monkeypatch.setattr(Workload, "seconds", lambda load, passes: [0.5] * passes)
+    options = PassOptions(workers=(1,), contexts=(16,), rounds=3, passes=2, prefill=16)
+    (one,) = bench_passes(engine, "float32", options, print)
+    assert (one.bandwidth, one.limit) == (2e9, one.reads.seconds(2e9))
+    assert (one.share.median, one.share.count) == (one.limit / 0.5, 3)
+    (one,) = bench_passes(engine, "float32", replace(options, rounds=1), print)
+    assert one.share.median == one.reads.seconds(4e9) / 0.5
+
+
 def test_what_does_not_fit_is_left_out_in_one_line(engine: Engine) -> None:
     with pytest.raises(WindowError, match="more than the model's 512 positions"):
         check_room(engine, 512, 1, 4)
@@ -156,7 +169,7 @@ def test_what_does_not_fit_is_left_out_in_one_line(engine: Engine) -> None:
     assert one.speedup == Spread(1.0, 1.0, 1.0, 2)
     assert two.seconds.count == 4
     assert two.tokens_per_second == 2 / two.seconds.median
-    assert two.share == two.limit / two.seconds.median
+    assert two.share.count == 2
     found = json.loads(pass_json(Machine.here(), "tiny", options, figures))
     assert found["passes"][1]["workers"] == 2
     assert found["machine"]["threads"] == torch.get_num_threads()

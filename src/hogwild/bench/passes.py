@@ -45,9 +45,10 @@ class PassOptions:
 
 @dataclass(frozen=True)
 class PassFigure:
-    """One line of the result. Times in seconds, sizes in bytes, ``bandwidth`` in bytes a second.
+    """One line of the result. Times in seconds, sizes in bytes, ``bandwidth`` in bytes a second: its median.
 
-    ``speedup`` is the tokens/s of all workers over that of the smallest team at this context, round by round.
+    ``speedup`` is the tokens/s of all workers over that of the smallest team at this context, round by round; ``share``
+    the limit over the time of a pass, 1 being as fast as the memory, with the bandwidth of each round.
     """
 
     setting: str  # what the engine was loaded with
@@ -55,6 +56,7 @@ class PassFigure:
     context: int
     seconds: Spread
     speedup: Spread
+    share: Spread
     prefill_rate: float
     peak_memory: int
     reads: Reads
@@ -65,11 +67,6 @@ class PassFigure:
     def limit(self) -> float:
         """The seconds that reading all weights and the cache once takes."""
         return self.reads.seconds(self.bandwidth)
-
-    @property
-    def share(self) -> float:
-        """The limit over the median time: 1 is as fast as the memory."""
-        return self.limit / self.seconds.median
 
     @property
     def tokens_per_second(self) -> float:
@@ -110,27 +107,31 @@ def _at_context(
 def _measure(
     engine: Engine, setting: str, options: PassOptions, context: int, source: Prefilled, loads: dict[int, Workload]
 ) -> Iterator[PassFigure]:
-    bandwidth = read_bandwidth(engine.device)
+    bandwidths = list[float]()  # of each round, as that of a shared machine changes by the minute
     times: dict[int, list[list[float]]] = {workers: [] for workers in loads}
     peaks = dict.fromkeys(loads, 0)
     for load in loads.values():
         load.seconds(WARM_PASSES)  # kernels are compiled for new shapes
     for _ in range(options.rounds):
+        bandwidths.append(read_bandwidth(engine.device))
         for workers, load in loads.items():
             reset_peak(engine.device)
             times[workers].append(load.seconds(options.passes))
             peaks[workers] = max(peaks[workers], peak_memory(engine.device))
-    rates = {workers: [workers / median(turn) for turn in turns] for workers, turns in times.items()}
+    middles = {workers: [median(turn) for turn in turns] for workers, turns in times.items()}
+    rates = {workers: [workers / middle for middle in turns] for workers, turns in middles.items()}
     for workers, load in loads.items():
+        reads = pass_reads(engine, load.rows)
         yield PassFigure(
             setting=setting,
             workers=workers,
             context=context,
             seconds=Spread.of([seconds for turn in times[workers] for seconds in turn]),
             speedup=ratios(rates[workers], rates[min(loads)]),
+            share=ratios([reads.seconds(bandwidth) for bandwidth in bandwidths], middles[workers]),
             prefill_rate=source.rate,
             peak_memory=peaks[workers],
-            reads=pass_reads(engine, load.rows),
-            bandwidth=bandwidth,
+            reads=reads,
+            bandwidth=median(bandwidths),
             parts=profile(load, options.passes) if options.profile else (),
         )

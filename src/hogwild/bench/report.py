@@ -52,7 +52,7 @@ def _pass_row(figure: PassFigure) -> tuple[str, ...]:
         f"{figure.tokens_per_second:.1f}",
         f"{figure.speedup.median:.2f}",
         f"{figure.limit * 1e3:.1f}",
-        f"{figure.share:.0%}",
+        f"{figure.share.median:.0%}",
         f"{(figure.reads.weights + figure.reads.cache) / 1e9:.2f}",
         f"{figure.bandwidth / 1e9:.1f}",
         f"{figure.prefill_rate:.0f}",
@@ -106,8 +106,7 @@ def compare_json(machine: Machine, model: str, standings: Sequence[Standing]) ->
 def pass_json(machine: Machine, model: str, options: Any, figures: Sequence[PassFigure]) -> str:
     """Everything about a run of ``hogwild bench pass``, as one JSON object. Times in seconds, sizes in bytes."""
     lines = [
-        asdict(figure) | {"limit": figure.limit, "share": figure.share, "tokens_per_second": figure.tokens_per_second}
-        for figure in figures
+        asdict(figure) | {"limit": figure.limit, "tokens_per_second": figure.tokens_per_second} for figure in figures
     ]
     return json.dumps(
         {"machine": asdict(machine), "model": model, "options": asdict(options), "passes": lines}, indent=1

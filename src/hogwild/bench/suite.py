@@ -77,7 +77,7 @@ def limit(models: Models, report: Report) -> Section:
         own = {figure.workers: figure for figure in bench_passes(engine, named, options, report)}
         del engine
         figures += own.values()
-        bars.append(Bar(1, f"{named}, one worker: share of the limit", own[1].share, share))
+        bars.append(Bar(1, f"{named}, one worker: share of the limit", own[1].share.median, share))
         bars += [
             Bar(1, f"{named}: tokens/s of {count} workers over 1", own[count].speedup.median, gains[quantize, count])
             for count in workers

@@ -109,7 +109,7 @@ def pass_(
     """Time passes of some workers at some contexts, and tell how near they are to the memory's limit.
 
     The limit: the bytes of all weights and of the cached keys and values, each read once, over the bandwidth that this
-    process measures just before, reading with all its threads.
+    process measures before each round, reading with all its threads.
     """
     targets = checked_targets(save, (".json", ".md"))
     memory = parse_bytes("--kv-memory", kv_memory) if kv_memory else None
