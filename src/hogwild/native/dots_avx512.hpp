@@ -9,7 +9,7 @@ namespace {
 
 constexpr int ROWS = 8;  // rows that are kept in registers at a time
 // Bytes. With much to do for each byte the processor alone does not read far enough ahead: at 8 rows asking for more is 1.2
-// times as fast in bf16, 1.6 to 2.1 times in int8. With little to do it does, and asking costs up to a tenth.
+// times as fast in bf16, 1.4 to 2.2 times in int8. With little to do it does, and asking costs up to a tenth.
 constexpr int64_t AHEAD = 8192;
 constexpr int MUCH = 4;  // rows, in bf16 and int8; in bf12 and int4 one row is enough
 
