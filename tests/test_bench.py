@@ -183,6 +183,8 @@ def test_settings() -> None:
     assert [str(setting) for setting in settings] == ["plain", "fused", "int8 plain", "int8 fused"]
     assert str(Setting("bfloat16", kv_dtype="int8")) == "bfloat16 kv int8"
     assert str(Setting()) == "as stored"
+    every = list(combinations(["bfloat16", "float32"], ["none", "int8"], [None], [None]))
+    assert [str(setting) for setting in every] == ["bfloat16", "int8", "float32", "int8 float32"]
     for name in ("workers", "contexts", "rounds"):
         with pytest.raises(OptionError, match=name):
             PassOptions(**{name: (0,) if name != "rounds" else 0})  # type: ignore[arg-type]

@@ -21,7 +21,9 @@ class Setting:
     attention: str | None = None
 
     def __str__(self) -> str:
-        weights = self.quantize if self.quantize != "none" else self.dtype or ""
+        weights = self.dtype or ""
+        if self.quantize != "none":  # of bfloat16, unless another dtype is named
+            weights = self.quantize if self.dtype in {None, "bfloat16"} else f"{self.quantize} {self.dtype}"
         cache = f"kv {self.kv_dtype}" if self.kv_dtype else ""
         return " ".join(part for part in (weights, cache, self.attention) if part) or "as stored"
 
