@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from hogwild import Engine, Row
+from hogwild import Engine, Row, native
 from hogwild.engine.selftest import largest_difference
 from hogwild.errors import ModelUnsupported, OptionError
-from hogwild.models import compiled
+from hogwild.models import compiled, norms
 from hogwild.models.compiled import decoder_layers
 from tiny import some_tokens, tiny_engine, tiny_model
 
@@ -82,6 +82,19 @@ def test_packed_linear_layers_are_captured(monkeypatch: pytest.MonkeyPatch) -> N
         found = passes(fast)
     for ours, theirs in zip(found, passes(plain), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_models_in_bfloat16_are_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "BACKEND", "eager")
+    norms.kernels.cache_clear()  # as in a fresh process: the search for the kernels must not be captured
+    native._chosen.cache_clear()
+    plain, fast = (tiny_engine("Llama", dtype="bfloat16", compile=wanted) for wanted in (False, True))
+    assert any(isinstance(module.forward, norms.FusedNorm) for module in fast.model.modules()) or not norms.kernels()
+    with torch.compiler.set_stance("fail_on_recompile"):
+        found = passes(fast)
+    assert fast.report is not None
+    for ours, theirs in zip(found, passes(plain), strict=True):
+        assert largest_difference(ours, theirs) <= fast.report.tolerance
 
 
 def test_prompts_and_the_models_own_forward_run_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:

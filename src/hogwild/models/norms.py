@@ -48,9 +48,10 @@ class FusedNorm:
 
     def __call__(self, x: Tensor) -> Tensor:
         """As the module's ``forward``."""
-        library = kernels()
+        # Before all else: a compiler must not look into the search for the kernels.
+        compiling = torch.compiler.is_compiling()
         fits = x.dtype == torch.bfloat16 and x.is_contiguous() and not torch.is_grad_enabled()
-        if library is None or not fits or torch.compiler.is_compiling():
+        if compiling or not fits or (library := kernels()) is None:
             own: Tensor = self._own(self._module, x)
             return own
         y, dim = torch.empty_like(x), len(self._weight)
