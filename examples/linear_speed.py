@@ -88,7 +88,7 @@ def int4_of_torch(weight: Tensor) -> tuple[Call, int]:
 
 WAYS: dict[str, Way] = {
     "hogwild bf16": ours("bf16"),
-    "hogwild bf12": ours("bf12"),
+    "hogwild bf12, else bf16": ours("bf12"),
     "hogwild int8": ours("int8"),
     "hogwild int4": ours("int4"),
     "F.linear bf16": plain,

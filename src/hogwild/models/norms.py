@@ -48,10 +48,9 @@ class FusedNorm:
 
     def __call__(self, x: Tensor) -> Tensor:
         """As the module's ``forward``."""
-        # Before all else: a compiler must not look into the search for the kernels.
-        compiling = torch.compiler.is_compiling()
         fits = x.dtype == torch.bfloat16 and x.is_contiguous() and not torch.is_grad_enabled()
-        if compiling or not fits or (library := kernels()) is None:
+        # In this order: a compiler must not look into the search for the kernels.
+        if torch.compiler.is_compiling() or not fits or (library := kernels()) is None:
             own: Tensor = self._own(self._module, x)
             return own
         y, dim = torch.empty_like(x), len(self._weight)

@@ -30,8 +30,7 @@ __attribute__((always_inline)) inline void dot_stretch(const uint8_t* w, const f
 #pragma GCC unroll 4
         for (int c = 0; c < COLUMNS; c++) sum[r][c] = column_of(all_sums, r, first + c);
     for (int64_t k = 0; k < inputs; k += 2, w += 128) {
-        for (int line = 0; line < COLUMNS; line += 2)  // all columns together ask for each line of the next stretch
-            _mm_prefetch((const char*)next + (k / 2 * COLUMNS + line) * 32, _MM_HINT_NTA);
+        ask_for<true>(next + k / 2 * COLUMNS * 32, COLUMNS * 32);  // all columns together: each line of the next stretch
         __m256 even[COLUMNS], odd[COLUMNS];
 #pragma GCC unroll 4
         for (int c = 0; c < COLUMNS; c++) {
@@ -138,7 +137,7 @@ inline void dot_quantised(const uint8_t* w, const Inputs& in, int64_t row, Float
     const float* scales = in.scales + row * in.groups;
     const int32_t* offsets = in.offsets + row * in.groups;
     for (int64_t g = 0; g < in.groups; g++, w += group_bytes, quads += 8, scales++, offsets++) {
-        for (int64_t line = 0; line < group_bytes; line += 64) _mm_prefetch((const char*)w + line + AHEAD, _MM_HINT_NTA);
+        ask_for<true>(w + AHEAD, group_bytes);
         if (FOUR) group_int4<R>(w, in, quads, scales, offsets, sum);
         else group_int8<R>(w, in, quads, scales, sum);
     }

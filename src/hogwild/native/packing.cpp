@@ -108,7 +108,7 @@ bool shorten(const bf16* weights, uint8_t* table, uint8_t* to) {
 // The weights of one output from input `k` on, as many as are packed together: a group, or 16 in bf16.
 void pack_step(int format, const Row& row, int64_t k, int64_t length, int64_t inputs, uint8_t* group, int64_t lane) {
     Floats a = row.sixteen(k, length);
-    if (!quantised(format)) {
+    if (format == BF16) {
         bf16 pairs[16];
         store(a, pairs);
         for (int64_t j = 0; j < std::min<int64_t>(8, (inputs - k + 1) / 2); j++)
@@ -132,6 +132,13 @@ struct Weights {  // [outputs, inputs], contiguous, float32 if `wide`, else bflo
         }
     }
 
+    void pack_panel(int format, int64_t panel, uint8_t* to) const {
+        const int64_t step = format == BF16 ? 16 : GROUP;
+        const int64_t step_bytes = format == BF16 ? 16 * PANEL * 2 : panel_bytes(format, GROUP);
+        for (int64_t k = 0; k < inputs; k += step, to += step_bytes) pack(format, panel, k, to);
+    }
+
+    // The same in bf12; false if there is none of it.
     bool pack_short(int64_t panel, uint8_t* to) const {
         uint8_t* at = to + tables_bytes(inputs);
         memset(to, 0, tables_bytes(inputs));
@@ -155,15 +162,12 @@ EXPORT int hogwild_linear_pack(int format, const void* w, int wide, int64_t outp
 #endif
     if (format == BF12 && inputs % GROUP) return false;
     int64_t bytes = panel_bytes(format, inputs), panels = (outputs + PANEL - 1) / PANEL;
-    int64_t step = format == BF16 ? 16 : GROUP;
-    int64_t step_bytes = format == BF16 ? 16 * PANEL * 2 : panel_bytes(format, GROUP);
     bool fits = true;
 #pragma omp parallel for num_threads(threads) schedule(static) reduction(&& : fits)
     for (int64_t p = 0; p < panels; p++) {
         uint8_t* panel = (uint8_t*)packed + p * bytes;
         if (format == BF12) fits = fits && weights.pack_short(p, panel);
-        else
-            for (int64_t k = 0; k < inputs; k += step) weights.pack(format, p, k, panel + k / step * step_bytes);
+        else weights.pack_panel(format, p, panel);
     }
     return fits;
 }

@@ -30,10 +30,10 @@ enum Format { BF16 = 0, INT8 = 1, INT4 = 2, BF12 = 3 };
 #define HOGWILD_BF12
 #endif
 
-
 inline bool quantised(int format) { return format == INT8 || format == INT4; }
 inline int64_t groups_of(int64_t inputs) { return (inputs + GROUP - 1) / GROUP; }
 
+// The tables of a panel of bf12.
 inline int64_t tables_bytes(int64_t inputs) { return (groups_of(inputs) * TABLE + 63) / 64 * 64; }
 
 inline int64_t panel_bytes(int format, int64_t inputs) {
